@@ -44,6 +44,7 @@ from ..plugin_utils._edge import Json
 
 EVERY_SECONDS = 1.0
 TELLING = ("headcount.gunicorn.plan", "headcount.gunicorn.gate")
+EXPORTER = "headcount.gunicorn.exporter"
 WARNINGS = ("warnings", "deprecations")
 _ERASE = "\r\033[K"
 
@@ -58,6 +59,7 @@ class CallbackModule(Default):
     def __init__(self) -> None:
         super().__init__()
         self.course = Course()
+        self.exporters: dict[str, str] = {}
         self.live = Live(lambda: self.course.status(time.monotonic()), self._display)
 
     @property
@@ -110,6 +112,8 @@ class CallbackModule(Default):
             return
         host, task = _where(result)
         action = str(task.action)
+        if action == EXPORTER and _told(result).get("cause"):
+            self.exporters[host] = str(_told(result)["cause"])
         if not (step_of(action) or action in TELLING):
             self._warn_of(result)
             return
@@ -129,6 +133,8 @@ class CallbackModule(Default):
             super().v2_runner_on_failed(result, ignore_errors)
             return
         (host, task), told = _where(result), _told(result)
+        if str(task.action) == EXPORTER:
+            self.exporters[host] = str(told.get("msg") or "it failed")
         if not step_of(str(task.action)):
             self.live.clear()
             if str(task.action) in ("fail", "ansible.builtin.fail") and told.get("msg"):
@@ -148,7 +154,10 @@ class CallbackModule(Default):
             return
         host, task = _where(result)
         self.course.skip(host, _app(task))
-        self._say(f"{host}: could not be reached: {connection_words(_told(result).get('msg'))}", C.COLOR_UNREACHABLE)
+        words = f"could not be reached: {connection_words(_told(result).get('msg'))}"
+        if str(task.action) == EXPORTER:
+            self.exporters[host] = words
+        self._say(f"{host}: {words}", C.COLOR_UNREACHABLE)
 
     def v2_runner_on_skipped(self, result: Any) -> None:
         """A step was left out."""
@@ -176,7 +185,8 @@ class CallbackModule(Default):
         summaries = {host: stats.summarize(host) for host in sorted(stats.processed)}
         bad = any(one["failures"] or one["unreachable"] for one in summaries.values())
         check = bool(context.CLIARGS.get("check"))
-        self._say("\n".join(recap(summaries, self.course.first_cause, check)), C.COLOR_ERROR if bad else C.COLOR_OK)
+        lines = recap(summaries, self.course.first_cause, check, self.exporters)
+        self._say("\n".join(lines), C.COLOR_ERROR if bad else C.COLOR_OK)
 
     def _warn_of(self, result: Any) -> None:
         """The same where nothing else of it is needed: since core 2.19 it has its warnings by themselves."""

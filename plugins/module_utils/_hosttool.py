@@ -293,8 +293,9 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
             if state["rollback_hint"]:
                 print(f"  {state['rollback_hint']}")
             watched = guarding.words(_app(app, root), live["generation"])
+            went_back = guarding.went_back(Layout(app, root), live["generation"])
             tested = loadtests.words(loadtests.read(Layout(app, root)))
-            for line in filter(None, [*status_lines(app_view(app, root)), watched, tested]):
+            for line in filter(None, [*status_lines(app_view(app, root)), watched, went_back, tested]):
                 print(f"  {line}")
             for problem in state["problems"] + state["leftovers"] + state["open"]:
                 print(f"  ! {problem}")

@@ -49,6 +49,10 @@ listen:
   description: Where it listens now; empty where there is none.
   type: str
   returned: success
+cause:
+  description: Why it does not listen although it is to, which is no failure where somebody masked it.
+  type: str
+  returned: when one that is to be there is masked
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -67,12 +71,11 @@ def main() -> None:
     )
     listen = module.params["listen"]
     if seen() == MASKED:
+        fix = f"`systemctl unmask {UNIT}` and run again, or set headcount_exporter to false"
+        cause = f"{UNIT} is masked, which somebody decided, and is left so: {fix}"
         if listen:
-            module.warn(
-                f"{UNIT} is masked, which somebody decided, and is left so: Prometheus is told nothing of this host; "
-                f"`systemctl unmask {UNIT}` and run again, or set headcount_exporter to false"
-            )
-        module.exit_json(changed=False, listen="")
+            module.warn(f"Prometheus is told nothing of this host: {cause}")
+        module.exit_json(changed=False, listen="", **({"cause": cause} if listen else {}))
     if module.check_mode:
         module.exit_json(changed=seen() != listen, listen=listen)
     try:

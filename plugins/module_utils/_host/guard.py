@@ -2,11 +2,12 @@
 # Copyright: Headcount contributors
 """The guard: after a promote the host watches what users get, and goes back by itself, with no controller.
 
-It runs as a transient unit of its own, which goes on where its process is killed. It ends when its time is over, when
-another generation is made live, and with the host: after a restart nobody guards, as nothing is left of what was
-counted until then, and a host that has just begun is no measure. Where it ends before its time it says from when to
-when it watched. What it is about to go back from it writes down first, so that whoever comes next on the app can say
-it.
+It runs as a transient unit of its own, which goes on where its process is killed. One that is begun again takes what
+the recorder has counted meanwhile, and as many looks as being sure takes, be its time over or not. It ends when its
+time is over, when another generation is made live, and with the host: after a restart nobody guards, as nothing is left
+of what was counted until then, and a host that has just begun is no measure. Where it ends before its time it says from
+when to when it watched. What it is about to go back from it writes down first, so that whoever comes next on the app
+can say it.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from .._declaration.app import Health
+from .._declaration.patience import flight_seconds
 from .._generation import generations, goingback
 from .._generation.failures import StepFailed, sentence
 from .._generation.goingback import GoingBack
@@ -30,9 +32,10 @@ from .._steps.app import AppOnHost
 from .._steps.guarding import Orders
 from .._steps.heal import heal
 from .._steps.rollback import rollback
-from .._verdict.guarding import LOOK_EVERY_S, Instance, Reading, Watch
+from .._verdict.guarding import AGREE, LOOK_EVERY_S, WINDOW_S, Instance, Reading, Watch
 from .._verdict.types import short
 from .._watch.view import AppView, InstanceView, app_view
+from . import got
 
 AGAIN_S = 60.0
 """A way back that failed is tried again after so long."""
@@ -54,7 +57,8 @@ def guard(
     if orders is None or orders.end or orders.boot != boot_id(app.root):
         return "there is nothing to guard"
     guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, app.systemd)))
-    while now() < orders.until:
+    until = guarded.until(now())
+    while now() < until:
         asked = sleep(LOOK_EVERY_S)
         if generations.live(app.layout) != orders.generation:
             break
@@ -131,7 +135,7 @@ class _Attempt:
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
-    since when. `attempt`: the last start that systemd says is up."""
+    since when. `attempt`: the last start that systemd says is up. `got`: what its users got, once it was to go back."""
 
     app: AppOnHost
     orders: Orders
@@ -142,6 +146,27 @@ class _Guarded:
     again: float = 0.0
     down: tuple[str, float] | None = None
     attempt: _Attempt | None = None
+    got: str | None = None
+
+    def until(self, now: float) -> float:
+        """When it is to end: with its time, but one that was killed and is begun again has the looks that it takes to
+        tell whatever can be told."""
+        record, orders = self.app.known(self.orders.generation), self.orders
+        if now - self._began < LOOK_EVERY_S:
+            return orders.until
+        patience_s = flight_seconds(record.app if record is not None else {})
+        longest_s = max(WINDOW_S + patience_s, self._boot_seconds() + DEAD_S)
+        return max(orders.until, now + longest_s + (AGREE + 2) * LOOK_EVERY_S)
+
+    @property
+    def _began(self) -> float:
+        return self.orders.until - 60 * self.orders.minutes
+
+    def _agreed(self) -> int:
+        """With how many looks it begins: one that was sure before it was killed needs no more than what is counted."""
+        going = goingback.GoingBack.read(self.app.layout)
+        sure = going is not None and going.generation == self.orders.generation
+        return AGREE - 1 if sure else 0
 
     def look(self, now: float) -> str:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
@@ -154,15 +179,18 @@ class _Guarded:
             self.uncounted = current.uncounted if current is not None else ""
             return ""
         planned, asked = _planned(current), self.orders.asked
-        self.watch = self.watch or Watch(current.limits, self.orders.before, planned, asked=asked)
-        began = self.orders.until - 60 * self.orders.minutes
-        breach = self.watch.look(_reading(current, seen.waiting, now - began))
+        self.watch = self.watch or Watch(
+            current.limits, self.orders.before, planned, asked=asked, agreed=self._agreed()
+        )
+        breach = self.watch.look(_reading(current, seen.waiting, now - self._began))
         return self._go_back(breach, now) if breach and now >= self.again else ""
 
     def end(self, told: str, how: str) -> str:
         """Write down what it came to and how it ended; the former in a sentence."""
         with contextlib.suppress(OSError):
             self.app.log("guarded", generation=self.orders.generation, evidence=told)
+        with contextlib.suppress(OSError):  # what one before it was about to go back from, and did not
+            goingback.forget(self.app.layout)
         guarding.over(self.app, self.orders, how)
         return f"generation {self.orders.generation}: {told}"
 
@@ -208,7 +236,7 @@ class _Guarded:
     def _go_back(self, breach: str, now: float) -> str:
         """Go back, and write down why; empty where it is to be tried again."""
         app, number = self.app, self.orders.generation
-        cause = f"users were served worse after the promote: {breach}"
+        cause = f"users were served worse after the promote: {breach}{self._users_got(breach)}"
         going = self._going(cause)
         with contextlib.suppress(OSError):  # where a full disk does not take it, it goes back all the same
             going.write(app.layout)
@@ -232,6 +260,15 @@ class _Guarded:
         except OSError as error:
             return f"{told}; the ledger does not say so yet: {sentence(error)}"
         return told
+
+    def _users_got(self, breach: str) -> str:
+        """What its users got, to be put behind the breach: asked once, as the journal may take its time."""
+        if self.got is None:
+            tally = self.watch.readings[-1].tally if self.watch is not None and self.watch.readings else None
+            slow, self.got = "took longer than" in breach, ""
+            with contextlib.suppress(SystemdError, OSError):
+                self.got = got.words(self.app, self.orders.generation, tally, self.orders.at, slow)
+        return f"; {self.got}" if self.got else ""
 
     def _going(self, cause: str) -> GoingBack:
         orders, record = self.orders, self.app.known(self.orders.generation)

@@ -42,6 +42,7 @@ class Tally:
     """What was counted of some requests. `seconds`: what those that ended took together, `over`: how many of them took
     longer than the declared limit of a quantile ("p95"), `lost`: begun by a worker that was killed before it answered.
     `answering`: in flight, and nobody waits for it as for an answer (see `instance`); None where that is not counted.
+    `own_cut`: what Headcount's own load left unanswered when a trial ended; none of the `outcomes`: no user did so.
     """
 
     begun: int = 0
@@ -52,11 +53,12 @@ class Tally:
     ends: Mapping[str, int] = field(default_factory=lambda: dict.fromkeys(words.ENDS, 0))
     buckets: Sequence[int] = (0,) * (len(words.BOUNDS_US) + 1)
     answering: int | None = 0
+    own_cut: int = 0
 
     @property
     def ended(self) -> int:
         """Requests that ended, well or not."""
-        return sum(self.outcomes.values())
+        return sum(self.outcomes.values()) + self.own_cut
 
     @property
     def in_flight(self) -> int:
@@ -83,6 +85,7 @@ class Tally:
             ends=_less(self.ends, before.ends),
             buckets=tuple(now - then for now, then in zip(self.buckets, before.buckets)),
             answering=_change(self.answering, before.answering),
+            own_cut=self.own_cut - before.own_cut,
         )
 
     def quantile_s(self, q: float) -> float | None:
@@ -105,6 +108,7 @@ class Tally:
             "lost": self.lost,
             "seconds": round(self.seconds, 6),
             "outcomes": dict(self.outcomes),
+            "own_cut": self.own_cut,
             "over_limit": dict(self.over),
             "worker_ends": dict(self.ends),
             "buckets": [[*pair] for pair in zip([*BOUNDS_S, None], self.buckets)],
@@ -239,7 +243,7 @@ def _fail_if_absurd(values: tuple[int, ...], rows: int) -> None:
 _TOLD = (words.H_MASTER, words.H_STARTED, *range(words.H_MASTERS, words.H_LIMITS + len(words.LIMITS)))
 _US = (words.H_STARTED, words.H_CPU_US)
 _ROW_US = (words.R_SINCE, words.R_SUM_US)
-_ROW_WORDS = words.R_ANSWERED + 1
+_ROW_WORDS = words.R_OWN_CUT + 1
 
 
 def _counts(values: tuple[int, ...], rows: int) -> Counts:
@@ -271,14 +275,18 @@ def _tally(row: Sequence[int]) -> Tally:
     def named(names: Sequence[str], place: int) -> dict[str, int]:
         return dict(zip(names, row[place : place + len(names)]))
 
+    outcomes, own_cut = named(words.OUTCOMES, words.R_OUTCOME), row[words.R_OWN_CUT]
+    # A reader may come between the two words of one that was just counted.
+    outcomes["cut"] = max(0, outcomes["cut"] - own_cut)
     return Tally(
         begun=row[words.R_BEGUN],
         lost=row[words.R_LOST],
         seconds=row[words.R_SUM_US] / 1e6,
-        outcomes=named(words.OUTCOMES, words.R_OUTCOME),
+        outcomes=outcomes,
         over=named(words.LIMITS, words.R_OVER),
         ends=named(words.ENDS, words.R_END),
         buckets=tuple(row[words.R_BUCKET : words.R_BUCKET + len(words.BOUNDS_US) + 1]),
+        own_cut=own_cut,
     )
 
 

@@ -14,7 +14,9 @@ the master is killed between any two instructions; the next master takes the cou
 A request counts as begun in BEGUN, and, when it has ended, in one of the OUTCOMES: the last word that is written for
 it. What a worker that was killed had begun and not ended is LOST. ANSWERED counts those that nobody waits for as for an
 answer: they have ended, or theirs has begun (a stream, a download), or they are a WebSocket or send much themselves, or
-the app waits for more of their body. No error in here fails a request or a boot.
+the app waits for more of their body. OWN_CUT counts those of the cut ones that no user has left: Headcount's own load,
+which comes through a private socket, leaves what is in flight when a trial ends. No error in here fails a request or a
+boot.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from functools import partial
 from typing import Any, Callable, NamedTuple, Sequence
 
 FILE = "recorder"
+PRIVATE = "/run/headcount/"
+"""Here lie the sockets that Headcount alone reaches."""
 PROGRAM = "recorder.py"
 """The name of the copy of this file in a generation's folder."""
 
@@ -74,8 +78,9 @@ R_OVER = R_LOST + 1
 R_END = R_OVER + len(LIMITS)
 R_BUCKET = R_END + len(ENDS)
 R_ANSWERED = R_BUCKET + len(BOUNDS_US) + 1
+R_OWN_CUT = R_ANSWERED + 1
 ROW = 64
-SUMMED = range(R_SUM_US, R_ANSWERED)
+SUMMED = (*range(R_SUM_US, R_ANSWERED), R_OWN_CUT)
 """The words of a row that are added up."""
 
 TOTALS = 2
@@ -215,6 +220,14 @@ def how_answered(resp: Any, error: BaseException | None) -> int:
     return CLIENT_ERROR if "ParseException" in kinds and not kinds & OWN_HEADERS else SERVER_ERROR
 
 
+def is_own(environ: Any) -> bool:
+    """Whether a request came through a private socket."""
+    try:
+        return str(environ["gunicorn.socket"].getsockname()).startswith(PRIVATE)
+    except (OSError, LookupError, TypeError, AttributeError):
+        return False
+
+
 CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (OUTCOMES.index(name) for name in ("4xx", "5xx", "cut", "broken"))
 CLIENT_GONE = frozenset({"NoMoreData", "HTTP2StreamError", "HTTP2ConnectionError"})
 ENDED = {status: R_OUTCOME + status // 100 - 1 for status in range(100, 600)}
@@ -326,16 +339,18 @@ def _request_hooks(
         except Exception as error:
             _trouble(words, worker.log, error)
 
-    def count(row: memoryview, took: int, how: int, request: int) -> None:
+    def count(row: memoryview, took: int, how: int, environ: Any) -> None:
         row[R_SUM_US] += took
         row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
         if took > least:
             for limit, place in limits:
                 row[place] += took > limit
-        if request in answering:
-            answering.remove(request)
+        if id(environ) in answering:
+            answering.remove(id(environ))
         else:
             row[R_ANSWERED] += 1
+        if how == R_OUTCOME + CUT and is_own(environ):
+            row[R_OWN_CUT] += 1
         row[how] += 1
 
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
@@ -346,10 +361,10 @@ def _request_hooks(
             if how is None:
                 how = R_OUTCOME + how_answered(resp, error)
             if turn is None:
-                count(worker.headcount_row, took, how, id(environ))
+                count(worker.headcount_row, took, how, environ)
             else:
                 with turn:
-                    count(worker.headcount_row, took, how, id(environ))
+                    count(worker.headcount_row, took, how, environ)
         except Exception as error:
             _trouble(words, worker.log, error)
 

@@ -152,10 +152,12 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
         asked = found.tally.ended if found is not None else 0
         Orders(number, old, until, span, was, boot, app.clock(), asked=asked).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
-        # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not.
+        # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not. With any other
+        # OOMPolicy the OOM killer's kill of it, or of a systemctl of its own, is no abort to systemd, but the end.
         most = f"RuntimeMaxSec={60 * span + LATE_SECONDS:.0f}"
+        goes_on = ["Restart=on-abort", "RestartSec=5", "OOMPolicy=continue"]
         stops = ["KillMode=mixed", f"TimeoutStopSec={FINISH_SECONDS:.0f}"]
-        properties = [most, "SyslogIdentifier=headcount", "Restart=on-abort", "RestartSec=5", *stops]
+        properties = [most, "SyslogIdentifier=headcount", *goes_on, *stops]
         app.systemd.run_transient(unit(app.layout, number), command, properties)
     except (SystemdError, OSError) as error:
         return f"generation {number} is not guarded: {error}"
@@ -176,10 +178,32 @@ def words(app: AppOnHost, live: int | None, now: Callable[[], float] = boot_seco
     if orders is None or orders.generation != live or orders.end == WHOLE:
         return ""
     if not orders.end and orders.boot == boot_id(app.root) and watches(app, orders):
-        until = _clock(app.clock() + orders.until - now())
+        until = _clock(app.clock() + max(0.0, orders.until - now()))
         return f"guarded until {until}: goes back to generation {orders.back_to} by itself if users get worse answers"
     early = orders.end or _ended_early(app, orders, now())
     return f"not guarded any more: {early}" if early else ""
+
+
+def went_back(layout: Layout, live: int | None) -> str:
+    """That the guard went back, when, from what, to what and why; empty where it did not, or something was promoted
+    since."""
+    going = _last_way_back(layout, live)
+    if going is None:
+        return ""
+    return f"the guard went back from generation {going.generation} to {going.back_to} at {going.time}: {going.cause}"
+
+
+def _last_way_back(layout: Layout, live: int | None) -> GoingBack | None:
+    """What the guard went back from last; None where it never did, or something was promoted since, as somebody wanted
+    that."""
+    found: GoingBack | None = None
+    for entry in ledger.read(layout.ledger):
+        number, back_to = entry.get("generation"), entry.get("from")
+        if entry["event"] in ("promoted", "removed", "given_back"):
+            found = None
+        elif entry.get("phase") == "guard" and isinstance(number, int) and isinstance(back_to, int):
+            found = GoingBack(number, back_to, str(entry["time"]), str(entry.get("cause") or ""))
+    return goingback.unsaid(layout, live) or found
 
 
 def cut_short(app: AppOnHost, orders: Orders, until: float, why: str) -> str:
@@ -255,6 +279,8 @@ def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:
             return []
         app.log("guarded", generation=live, evidence=early)
         over(app, orders, early)
+        with contextlib.suppress(OSError):  # else a person's way back would be told as the guard's
+            goingback.forget(app.layout)
         return [f"wrote down how the guard over generation {live} ended: {early}"]
     app.log("failed", **going.event())
     with contextlib.suppress(OSError):

@@ -100,6 +100,9 @@ class Watch:
     asked: int = 0
     """So many requests had ended when the guard was set: those of the promote itself, which are no traffic."""
 
+    suspected: str = ""
+    """What the last look at which anything came found to be a breach."""
+
     @property
     def patience_s(self) -> float:
         """For how long a request may be in flight: as declared, or as long as usual under the generation before."""
@@ -115,7 +118,7 @@ class Watch:
         window = now.tally.since(self._at(now.at - WINDOW_S).tally) if len(self.readings) > 1 else now.tally
         words = self._dying(now) or self._memory(now) or self._share(latest, window, now.tally) or self._hanging(now)
         if words or latest.ended + latest.lost:  # a look at which nothing was asked says nothing
-            self.agreed = self.agreed + 1 if words else 0
+            self.agreed, self.suspected = self.agreed + 1 if words else 0, words
         return words if self.agreed >= AGREE else ""
 
     def conclusion(self) -> str:
@@ -130,6 +133,9 @@ class Watch:
         owes = self._owes(last, old, patience_s) if old > usual else ""
         if owes and (old > FEW or (slots is not None and 2 * old >= slots)):
             return f"it cannot tell ({served}): {owes}"
+        if self.suspected:
+            looks = f"{self.agreed} of the {AGREE} looks in a row that it takes to be sure"
+            return f"it cannot tell ({served}): {self.suspected}; so it was at {looks}"
         told = f"{served}, no breach" if count >= ENOUGH else f"not enough traffic to tell ({served})"
         return f"{told}; {owes}" if owes else told
 
@@ -252,7 +258,7 @@ class Watch:
         )
 
     def _share(self, latest: Tally, window: Tally, whole: Tally) -> str:
-        for tally, which in ((window, "the last"), (whole, "all")):
+        for tally, which in ((window, "all" if window is whole else "the last"), (whole, "all")):
             words = (latest.errors and self._errors(tally, which)) or self._slow(latest, tally, which)
             if words:
                 return words

@@ -204,8 +204,8 @@ def _requests(made: _Page, one: InstanceView, labels: Labels) -> None:
     counts = one.counts
     assert counts is not None
     tally = counts.tally
-    for outcome, count in tally.outcomes.items():
-        words = "Requests that ended, by how: a class of status, cut by the client, or broken off."
+    for outcome, count in {**tally.outcomes, "trial_cut": tally.own_cut}.items():
+        words = "Requests that ended, by how: a class of status, cut by the client or by a trial's end, broken off."
         made.add("requests_total", "counter", words, count, **labels, outcome=outcome)
     words = "Requests that a worker had begun when it was killed."
     made.add("requests_lost_total", "counter", words, tally.lost, **labels)

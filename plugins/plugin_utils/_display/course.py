@@ -131,17 +131,25 @@ def log_lines(log: object) -> list[str]:
     return [f"    | {line}" for line in lines[-LOG_LINES:]]
 
 
-def recap(summaries: Mapping[str, Mapping[str, int]], first_cause: str, check: bool = False) -> list[str]:
+def recap(
+    summaries: Mapping[str, Mapping[str, int]],
+    first_cause: str,
+    check: bool = False,
+    exporters: Mapping[str, str] | None = None,
+) -> list[str]:
     """What came of a playbook, by Ansible's counts for each host: how many hosts changed, failed, were not reached,
     and where several failed, which was the first. One that failed does not count as changed: what it came to is said by
-    the report. `check`: nothing was, so it is said what would be."""
+    the report. `check`: nothing was, so it is said what would be. `exporters`: why that of a host does not work."""
     failed, lost = _counting(summaries, "failures"), _counting(summaries, "unreachable")
     changed = len(set(_counting(summaries, "changed")) - set(failed))
     parts = [f"{changed} {'would change' if check else 'changed'}"] if changed else []
     parts += [f"{words} on {_listed(hosts)}" for words, hosts in (("failed", failed), ("not reached", lost)) if hosts]
     parts = parts or [f"nothing {'would change' if check else 'changed'}"]
     lines = [f"{plural(len(summaries), 'host')}: {', '.join(parts)}"] if summaries else []
-    return [*lines, *([f"first cause: {first_cause}"] if first_cause and len(failed) > 1 else [])]
+    lines += [f"first cause: {first_cause}"] if first_cause and len(failed) > 1 else []
+    why = next(iter((exporters or {}).values()), "")
+    lines += [f"exporter: Prometheus is told nothing of {_listed(list(exporters))}: {why}"] if exporters else []
+    return lines
 
 
 def _counting(summaries: Mapping[str, Mapping[str, int]], what: str) -> list[str]:

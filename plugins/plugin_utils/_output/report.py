@@ -179,7 +179,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "load_tests": app.load_tests,
         "history": app.history,
         "drift": app.drift,
-        "recommended": {} if went_live else _recommended(plan, app.plan),
+        "recommended": {} if went_live else _recommended(plan, outcome.plan or app.plan),
     }
     row.update(evidence_of(_trial(outcome) or _own_trial(live, status)))
     if status in ("reverted", TAKEN_BACK):
@@ -202,7 +202,8 @@ def _plan_shown(app: AppDecision, outcome: Outcome) -> Json:
 
 
 def _recommended(shown: Json, planned: Json | None) -> Mapping[str, object]:
-    """What the plan that was made would change of the one that is shown, by setting."""
+    """What the plan that was made, or the one that was finished on the host with what was measured, would change of the
+    one that is shown, by setting."""
     now = bare_values(shown)
     return {name: value for name, value in bare_values(planned).items() if now.get(name) != value} if now else {}
 

@@ -55,6 +55,25 @@ def callback(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 @pytest.mark.parametrize("shape", ["old", "both", "new"])
+def test_the_last_lines_say_which_exporters_do_not_work(
+    callback: Any, shape: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stats = SimpleNamespace(processed={"web1": 1, "web2": 1}, summarize=lambda host: {"failures": 0, "unreachable": 0})
+    put = task("headcount.gunicorn.exporter", "Have the host tell Prometheus how its apps run")
+    callback.v2_runner_on_ok(handed(shape, put, {"listen": "127.0.0.1:9788"}))
+    callback.v2_playbook_on_stats(stats)
+    assert "exporter" not in "".join(callback._display.lines)
+    monkeypatch.setattr(rollout.Default, "v2_runner_on_failed", lambda *_: None)
+    callback.v2_runner_on_ok(handed(shape, put, {"listen": "", "cause": "it is masked"}))
+    callback.v2_runner_on_failed(handed(shape, put, {"msg": "it does not stay up"}, "web2"))
+    callback.v2_playbook_on_stats(stats)
+    last = callback._display.lines[-1].split("\n")[-1]
+    assert last == "exporter: Prometheus is told nothing of web1, web2: it is masked"
+    callback.v2_runner_on_unreachable(handed(shape, put, {"msg": "timed out"}, "web1"))
+    assert callback.exporters["web1"].startswith("could not be reached: ")
+
+
+@pytest.mark.parametrize("shape", ["old", "both", "new"])
 def test_a_host_is_a_line_under_each_version_of_core(callback: Any, shape: str) -> None:
     callback.v2_runner_on_ok(handed(shape, task("headcount.gunicorn.plan"), {"load_seconds": {"shop": 15}}))
     callback.v2_runner_on_ok(handed(shape, task("headcount.gunicorn.gate"), {"batch": 1, "batches": 1}))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._host import ex
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd, SystemdError
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import AppView
 from fake_systemd import FakeSystemd
 
 
@@ -150,6 +152,26 @@ def test_status_names_an_exporter_that_does_not_run(tmp_path: Path, capsys: pyte
     tool.main(["status"], str(tmp_path))
     masked = "it is masked: systemctl unmask headcount-exporter.service, then a rollout"
     assert capsys.readouterr().out == f"{told} {masked}\n"
+
+
+def test_status_says_of_the_guards_way_back(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    known = {"live": {"generation": 1, "release": "r1", "listen": "127.0.0.1:8000"}, "health_detail": "answers"}
+    state = {**known, "healthy": True, "intact": True, "rollback_hint": ""}
+    monkeypatch.setattr(tool, "app_state", lambda asked, root: {**state, **{key: [] for key in LISTS}})
+    monkeypatch.setattr(tool, "app_view", lambda name, root: AppView("shop", 1, None, True, None, (), 0.0))
+    assert tool.main(["status", "shop"], str(tmp_path)) == tool.OK
+    assert "guard" not in capsys.readouterr().out
+    ledger.append(layout.ledger, "failed", **{"from": 1}, generation=2, phase="guard", cause="users got 80 5xx")
+    assert tool.main(["status", "shop"], str(tmp_path)) == tool.OK
+    (told,) = [line for line in capsys.readouterr().out.splitlines() if "guard" in line]
+    assert re.fullmatch(r"  the guard went back from generation 2 to 1 at 20\S+Z: users got 80 5xx", told)
+
+
+LISTS = ("clashes", "problems", "leftovers", "open")
 
 
 def test_only_one_way_back_at_a_time(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -307,9 +307,6 @@ def test_a_ledger_that_cannot_be_written_is_made_up_for_by_the_next_heal(
 def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Killed(BaseException):
-        pass
-
     real = guarded.rollback
 
     def killed(*arguments: Any, **named: Any) -> Any:
@@ -326,6 +323,97 @@ def test_a_guard_that_is_killed_once_it_went_back_goes_on_and_says_why(
     ((event, cause),) = host.events
     assert event == "failed"
     assert "requests failed" in cause
+
+
+def test_what_users_got_is_told_with_the_breach_and_asked_once(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, tries, asked = guarded.rollback, [], []
+
+    def busy(*arguments: Any, **named: Any) -> Any:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Busy("held")
+        return real(*arguments, **named)
+
+    def words(app: AppOnHost, number: int, tally: Tally, since: float, slow: bool) -> str:
+        asked.append((number, tally.ended, since, slow))
+        return "the last exception in its log (/checkout): KeyError"
+
+    monkeypatch.setattr(guarded, "rollback", busy)
+    monkeypatch.setattr(guarded.got, "words", words)
+    told = host.run(lambda look: view(tally(10 * look, 20 * look)))
+    assert told.endswith("at most 1 % may; the last exception in its log (/checkout): KeyError")
+    assert asked == [(2, 30 * 4, BEGAN, False)]
+    assert host.events[-1][1].endswith("(/checkout): KeyError")
+
+
+def test_the_status_says_of_a_way_back_until_the_next_promote(host: Host) -> None:
+    layout = host.app.layout
+    assert guarding.went_back(layout, 2) == ""
+    host.run(lambda look: view(tally(10 * look, 20 * look)))
+    told = guarding.went_back(layout, 1)
+    assert told.startswith("the guard went back from generation 2 to 1 at 20")
+    assert ": users were served worse after the promote: " in told
+    host.app.log("rolled_back", **{"from": 1}, to=1)
+    assert guarding.went_back(layout, 1) == told
+    host.app.log("promoted", **{"from": 1}, to=3)
+    assert guarding.went_back(layout, 3) == ""
+    goingback.GoingBack(3, 1, "then", "it hangs").write(layout)
+    assert guarding.went_back(layout, 3) == "", "it is about to go back"
+    assert guarding.went_back(layout, 1) == "the guard went back from generation 3 to 1 at then: it hangs"
+
+
+class Killed(BaseException):
+    """SIGKILL, as a test can have it."""
+
+
+@pytest.mark.parametrize("late", [5.0, 400.0, 4000.0])
+def test_one_that_was_sure_and_was_killed_before_it_went_back_goes_back_by_what_is_counted(
+    host: Host, monkeypatch: pytest.MonkeyPatch, late: float
+) -> None:
+    """Also where its time is over meanwhile, and where nobody asks any more."""
+    real = guarded.rollback
+
+    def killed(*arguments: Any, **named: Any) -> Any:
+        raise Killed
+
+    monkeypatch.setattr(guarded, "rollback", killed)
+    with pytest.raises(Killed):
+        host.run(lambda look: view(tally(10 * look, 20 * look)))
+    monkeypatch.setattr(guarded, "rollback", real)
+    host.now[0] += late
+    assert "80 of all 120 requests failed" in host.run(lambda look: view(tally(40, 80)))
+    assert host.went == [1]
+    assert host.now[0] - BEGAN <= late + 30
+
+
+def test_one_that_was_sure_does_not_go_back_from_what_is_well_by_now(host: Host) -> None:
+    goingback.GoingBack(2, 1, "now", "it was bad").write(host.app.layout)
+    host.now[0] += 700
+    assert "no breach" in host.run(lambda look: view(tally(40_000 + 50 * look, 80)))
+    assert host.went == []
+    assert goingback.GoingBack.read(host.app.layout) is None, "a way back by hand would be told as this one's"
+
+
+@pytest.mark.parametrize("asked_on", [True, False])
+def test_one_that_is_begun_again_after_its_time_tells_what_is_counted(host: Host, asked_on: bool) -> None:
+    """Where users ask on it is sure after some looks, and goes back; where they do not, it does not call that well."""
+    host.now[0] += 700
+    told = host.run(lambda look: view(tally(40, 80 + 10 * look * asked_on)))
+    if asked_on:
+        assert (host.went, "requests failed" in told) == ([1], True)
+    else:
+        assert told == (
+            "generation 2: it cannot tell (120 requests): 80 of all 120 requests failed, 66.7 %, where at most 1 % "
+            "may; so it was at 1 of the 4 looks in a row that it takes to be sure"
+        )
+        assert host.went == []
+
+
+def test_one_that_is_begun_again_after_its_time_sees_what_hangs(host: Host) -> None:
+    host.now[0] += 700
+    told = host.run(lambda look: view(replace(tally(50, 0), begun=58), waiting=30 * look))
+    assert "it hangs: " in told
+    assert host.went == [1]
 
 
 def test_what_a_guard_did_not_go_back_from_is_not_said(host: Host) -> None:
@@ -500,6 +588,7 @@ def test_a_guard_is_set_where_it_is_declared_and_there_is_a_way_back(host: Host)
     assert "--unit=headcount-guard-shop-3.service" in host.asked[-1]
     assert "--property=KillMode=mixed" in host.asked[-1], "its systemctl is left to end what it does"
     assert "--property=TimeoutStopSec=300" in host.asked[-1]
+    assert {"--property=Restart=on-abort", "--property=OOMPolicy=continue"} <= set(host.asked[-1]), "killed, it goes on"
     assert host.asked[-1][-3:] == ["/usr/local/sbin/headcount", "guard", "shop"]
     count = len(host.asked)
     alone = guarding.begin(host.app, 1, None, {"guard": {"minutes": 5}}, was)

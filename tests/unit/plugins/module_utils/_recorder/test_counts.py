@@ -63,6 +63,17 @@ def read(folder: Path) -> counts.Counts:
     return found
 
 
+def leave(master: Master, worker: Any, name: Any) -> None:
+    """A client goes away within an answer; `name`: of the socket that it came through."""
+    request = object()
+    master.hooks.pre_request(worker, request)
+    try:
+        raise BrokenPipeError(errno.EPIPE, "")
+    except BrokenPipeError:
+        environ = {"gunicorn.socket": SimpleNamespace(getsockname=lambda: name)}
+        master.hooks.post_request(worker, request, environ, SimpleNamespace(status_code=200, headers_sent=True))
+
+
 def test_where_nothing_counts_nothing_is_read(tmp_path: Path) -> None:
     assert counts.read(str(tmp_path)) is None
 
@@ -417,6 +428,24 @@ PARSE = type("ParseException", (Exception,), {})
 )
 def test_how_a_request_was_answered(resp: Any, error: BaseException | None, outcome: str) -> None:
     assert instance.OUTCOMES[instance.how_answered(resp, error)] == outcome
+
+
+@pytest.mark.parametrize("threads", [False, True])
+def test_what_the_end_of_a_trial_cuts_is_told_apart_from_users_who_leave(tmp_path: Path, threads: bool) -> None:
+    """Also once its worker has ended, and once another master has taken the counts over."""
+    master = Master(tmp_path, threads=threads)
+    worker = master.fork(1)
+    answer(master, worker, 200, 4)
+    leave(master, worker, ("127.0.0.1", 8000))
+    for name in ("/run/headcount/shop/live.sock", "/run/headcount/shop/live.sock", "/run/shop.sock"):
+        leave(master, worker, name)
+    whole = counts.Tally(outcomes={**counts.Tally().outcomes, "2xx": 4, "cut": 2}, own_cut=2)
+    for again in (lambda: None, lambda: master.end(worker), lambda: Master(tmp_path, threads=threads)):
+        again()
+        told = read(tmp_path).tally
+        assert (told.outcomes, told.own_cut, told.ended, told.in_flight) == (whole.outcomes, 2, 8, 0)
+        assert sum(told.buckets) == 8
+    assert told.since(whole).own_cut == 0
 
 
 def test_a_quantile_lies_in_its_bucket() -> None:

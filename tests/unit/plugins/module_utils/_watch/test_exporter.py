@@ -29,7 +29,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view imp
 )
 
 BUCKETS = (0, 5, 3, *[0] * (len(BOUNDS_S) - 3), 2)
-TALLY = replace(Tally(begun=13, lost=1, seconds=3.5, buckets=BUCKETS), outcomes={"2xx": 9, "5xx": 1})
+TALLY = replace(Tally(begun=15, lost=1, seconds=3.5, buckets=BUCKETS, own_cut=2), outcomes={"2xx": 9, "5xx": 1})
 COUNTS = Counts(TALLY, (), 1.8e9, 7, {"p95": 250.0}, 1, 0, 0, 0.0, 0.0)
 ONE = InstanceView(
     generation=3,
@@ -78,6 +78,7 @@ def test_the_page_is_in_the_format_of_prometheus() -> None:
     found = samples(text)
     shop = 'app="shop",generation="3"'
     assert found[f'headcount_requests_total{{{shop},outcome="5xx"}}'] == 1
+    assert found[f'headcount_requests_total{{{shop},outcome="trial_cut"}}'] == 2
     assert found[f"headcount_requests_in_flight{{{shop}}}"] == 2
     assert found[f"headcount_slots{{{shop}}}"] == 8
     assert found['headcount_accept_queue_connections{app="shop"}'] == 4

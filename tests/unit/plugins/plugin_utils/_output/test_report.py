@@ -83,6 +83,10 @@ class TestRows:
         (row,) = build(decided, check=True).rows
         assert row["recommended"] == {"workers": 4}
         assert row["settings"]["workers"] == 2
+        measured = {"settings": {**PLAN["settings"], "workers": {"value": 3, "reason": "measured"}}}
+        failed = {"outcome": "failed", "phase": "trial", "cause": "p95 is 330 ms", "plan": measured}
+        (row,) = build(decided, web1=failed).rows
+        assert row["recommended"] == {"workers": 3}, "one that was measured, where there is one"
         first = host(live=None)
         (row,) = build(first, check=True).rows
         assert row["recommended"] == {}, "nothing is live"
