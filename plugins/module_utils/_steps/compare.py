@@ -32,7 +32,7 @@ from .._load.trialload import (
     run_trial_load,
     with_retry,
 )
-from .._load.use import UseLog
+from .._load.use import UseLog, asked, rested
 from .._load.workers import WorkerLog
 from .._os.acceptqueue import accept_queue
 from .._os.http import Ask
@@ -85,7 +85,7 @@ class Arm:
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        use, workers = UseLog(_CpuCounter(self)), WorkerLog(self.files, self.beats)
+        use, workers = UseLog(_CpuCounter(self), lambda: asked(self.files)), WorkerLog(self.files, self.beats)
         return MemorySampler(
             self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use, workers=workers
         )
@@ -290,6 +290,9 @@ def try_candidate(
 
         both = [one for one in (sampler, other) if one is not None]
 
+        def rest(seconds: float) -> None:
+            rested(seconds, both[-1].use.requests)  # of the live generation, where there is one
+
         def warm() -> None:
             for one in both:
                 one.mark_warm()
@@ -303,7 +306,7 @@ def try_candidate(
                 spec,
                 capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
                 turn=Turn(swap, first.part if first else factor, how.in_turn, warm=swap),
-                running=Running(answer_seconds(app), early=Early(judged.rule(), sampler.died)),
+                running=Running(answer_seconds(app), rest=rest, early=Early(judged.rule(), sampler.died)),
                 on_warm=warm,
                 protected=protected,
             )

@@ -14,6 +14,7 @@ from . import statistics as st
 from .run import Answer, Run
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, short
 from .use import Use, parts_after, per_request, share
+from .usercpu import SURE, Apart, apart, counted
 
 BLOCKS: Final = 24
 """In so many parts a load is cut to tell whether it was more than chance that one arm took more CPU."""
@@ -33,9 +34,6 @@ BEGINNING_SECONDS = 5.0
 
 LATE_SECONDS = 5.0
 """What was used at last is that of so many seconds."""
-
-USERS_SHARE = 0.3
-"""Where the live generation used more of its CPU than this for users of its own, its requests cannot be told."""
 
 PARTS: Final = 8
 _RISING = 24
@@ -80,11 +78,61 @@ def cpu_per_request(run: Run) -> Answer:
     if run.baseline is None or run.yardstick.outcome != PASS or not run.candidate.loaded:
         return Answer()
     old = _milliseconds(run.baseline, _use(run.baseline_memory))
-    why = _why_not(new, old) or _users_of_their_own(run)
+    why = _why_not(new, old)
     if why:
         return Answer(uncompared=[f"CPU a request ({why})"])
     check = _compared(new, old, run)
-    return Answer([check])
+    # What users take of the live generation can only excuse the candidate.
+    return _without_users(check, new, run.baseline, run) if check.outcome == PASS else Answer([check])
+
+
+def _without_users(check: Check, new: Sequence[float], live: Samples, run: Run) -> Answer:
+    """The check of a candidate that takes no more than the live generation with its users, held against a request of
+    the load alone."""
+    use = _use(run.baseline_memory)
+    if not counted(live, use):
+        idle = _idle(live, use) or 0.0
+        alone = _milliseconds(live, use, idle)
+        if min(alone) > 0 and _compared(new, alone, run).outcome == PASS:
+            return Answer([_compared(new, alone, run)])
+        return Answer(uncompared=[
+            f"CPU a request (users, or the live generation itself, took {idle:.2g} of a core beside the trial's "
+            "requests, and nobody counted theirs)"
+        ])  # fmt: skip
+    found = apart(live, use)
+    if found is None or not found.seen:
+        return Answer([check])
+    other = _against(found, new, run)
+    if other.outcome == FAIL or found.known_within(CPU_MARGIN - 1):
+        return Answer([other])
+    return Answer(uncompared=[
+        f"CPU a request (users made {found.others:.0f} requests of the live generation beside the trial's "
+        f"{found.load:.0f}, and what each took cannot be told well enough: {short(found.each_ms)} ms, give or take "
+        f"{short(SURE * found.error_ms)}, against {short(sum(new) / len(new))} of the candidate)"
+    ])  # fmt: skip
+
+
+def _against(found: Apart, new: Sequence[float], run: Run) -> Check:
+    """The CPU of a request against that of the live generation, whose users' is left out. A fail is sure of both: that
+    most parts of the candidate's load took more, and more than the live generation's request may have taken."""
+    value, usual = sum(new) / len(new), found.each_ms
+    ratio = value / usual if usual > 0 else 1.0
+
+    def more(than: float, level: float) -> bool:
+        above = sum(part > CPU_MARGIN * than for part in new)
+        grew = value > CPU_MARGIN * than and value - than > CPU_FLOOR_MS
+        return grew and st.binomial_sf(above, len(new), 0.5) < level
+
+    outcome = FAIL if more(found.most_ms, run.policy.fail_level) else PASS
+    outcome = INCONCLUSIVE if outcome == PASS and more(usual, run.policy.suspicion) else outcome
+    said = (
+        f"a request took {short(value)} ms of CPU against {short(usual)} (at most {short(found.most_ms)}) of the live "
+        f"generation ({100 * (ratio - 1):+.0f} %), whose users made {found.others:.0f} requests meanwhile, of "
+        f"{short(found.others_ms)} ms each"
+    )
+    if outcome != PASS:
+        said += "; declare limits.cpu_ms where the release is meant to take more"
+    return Check("cpu_relative", outcome, ratio, CPU_MARGIN, (None, None), said)
 
 
 def _use(memory: MemoryEvidence | None) -> Use:
@@ -121,25 +169,6 @@ def _why_not(new: Sequence[float], old: Sequence[float]) -> str:
         if len(found) < LEAST_BLOCKS:
             return f"that of {whose} was not counted throughout"
     return ""
-
-
-def _users_of_their_own(run: Run) -> str:
-    """Why the live generation's CPU is not that of the trial's requests: its users took too much of it."""
-    live = run.baseline
-    if live is None:
-        return ""
-    use = _use(run.baseline_memory)
-    idle, busy = _idle(live, use), _share_loaded(live, use)
-    if idle is None or not busy or idle < IDLE_CORES or idle <= USERS_SHARE * busy:
-        return ""
-    return f"users, or the live generation itself, took {idle:.2g} of a core beside the trial's requests"
-
-
-def _share_loaded(samples: Samples, use: Use) -> float | None:
-    taken = [use.grown("cpu_seconds", begin, end) for begin, end in samples.loaded]
-    if not taken or any(part is None for part in taken):
-        return None
-    return sum(part or 0.0 for part in taken) / sum(end - begin for begin, end in samples.loaded)
 
 
 def _compared(new: Sequence[float], old: Sequence[float], run: Run) -> Check:
@@ -184,11 +213,22 @@ def idle_cpu(run: Run) -> Answer:
         warnings = [f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else []
         return Answer([Check("idle_cpu", PASS, mine, None, (None, None), said)], warnings)
     limit = max(live + IDLE_CORES, IDLE_TIMES * live)
+    if live + IDLE_CORES < mine <= limit and run.baseline is not None and _asked_at_rest(run.baseline, run):
+        why = f"the candidate took {mine:.2g} of a core, the live generation {live:.2g}, with users who asked it"
+        return Answer(
+            warnings=[f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else [],
+            uncompared=[f"idle CPU ({why})"],
+        )
     said += f", the live generation {live:.2g}"
     outcome = FAIL if mine > limit else PASS
     if outcome == FAIL:
         said += ": something in it runs by itself; declare limits.idle_cores where it is meant to"
     return Answer([Check("idle_cpu", outcome, mine, limit, (None, None), said)])
+
+
+def _asked_at_rest(live: Samples, run: Run) -> bool:
+    """Whether users asked the live generation while the load did not."""
+    return bool((_use(run.baseline_memory).grown("requests", *live.quiet) or 0.0) >= 1.0)
 
 
 def _begun(samples: Samples, memory: MemoryEvidence | None) -> str:

@@ -45,17 +45,18 @@ def used(
     noise: float = 0.15,
     written_mib: float = 0.0005,
     seed: int = 1,
-    **levels: Callable[[float], float],
+    **levels: Callable[[float], float | None],
 ) -> j.MemoryEvidence:
     """Looks twice a second at a generation that takes so much CPU for each request, and so many cores by itself."""
     source = random.Random(seed)
     columns: dict[str, list[float | None]] = {name: [] for name in u.COLUMNS}
     cpu = written = 0.0
-    level = {
+    level: dict[str, Callable[[float], float | None]] = {
         "descriptors": lambda _: 20.0,
         "threads": lambda _: 9.0,
         "pss_mib": lambda _: 50.0,
         "begun": lambda _: 3.0,
+        "requests": lambda _: None,
         **levels,
     }
     for look in range(-10, 68):
@@ -72,7 +73,7 @@ def used(
             *(level[name](min(1.0, max(0.0, (second - 0.5) / SECONDS))) for name in u.COLUMNS[3:]),
         )
         for name, value in zip(u.COLUMNS, row):
-            columns[name].append(round(value, 4))
+            columns[name].append(None if value is None else round(value, 4))
     return j.MemoryEvidence(100.0, "cgroup", pss_mib=50.0, limit_mib=200.0, use=columns)
 
 
@@ -171,10 +172,12 @@ def test_what_was_not_counted_is_told() -> None:
     assert verdict.outcome == j.PASS
     assert "CPU a request (that of the live generation was not counted throughout)" in verdict.uncompared
     assert "; not compared: CPU a request (that of the live generation" in verdict.cause
-    busy = judged(used(5.0), used(5.0, idle=0.5))
-    assert "CPU a request (users, or the live generation itself, took 0.5 of a core beside the trial's requests)" in (
-        busy.uncompared
-    )
+    assert judged(used(5.0), used(5.0, idle=0.5)).check("cpu_relative").value == pytest.approx(1.0, abs=0.1)
+    busy = judged(used(10.0), used(5.0, idle=0.5))
+    assert (
+        "CPU a request (users, or the live generation itself, took 0.5 of a core beside the trial's requests, "
+        "and nobody counted theirs)"
+    ) in busy.uncompared
 
 
 @pytest.mark.parametrize(
