@@ -44,6 +44,7 @@ from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
+from .._verdict.failed import failures_by_path
 from .._verdict.halves import NewPaths
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
@@ -52,6 +53,7 @@ from .._verdict.pooling import SUSPICION, Pool, Shorter, shorter
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
+from .uncounted import never_well
 from .why import NOTHING_FAILED, Candidate, Why, why_failed
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -319,7 +321,7 @@ def try_candidate(
     asked = Candidate(candidate.socket, asks(app), answer_seconds(app), candidate.log)
     why = why_failed(attempts[-1].load.candidate, verdict, asked, began)
     verdict = verdict.without([short.words()] if short and len(attempts) == 1 else [])
-    verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+    verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why, measured=measured)
     return verdict, _with_pool(found, short)
 
 
@@ -425,12 +427,13 @@ def conclude(
     notes: list[str],
     source: str = HOST,
     why: Why = NOTHING_FAILED,
+    measured: Plain | None = None,
 ) -> tuple[Verdict, Evidence]:
     """The verdict with the path that was slow, the code that blocked the hub and what made requests fail named in its
     cause, and the evidence.
 
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it; `why`: what made
-    requests fail (why_failed()).
+    requests fail (why_failed()); `measured`: what was weighed.
     """
     notes = list(notes)
     names = names_of(Load.from_dict(app["load"]).paths)
@@ -451,10 +454,27 @@ def conclude(
         notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
             verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
+    verdict = _never_well_first(verdict, last.load, names, measured)
     found = evidence(verdict, last, notes, source, names)
     if why.paths:
         found["failed"] = [one.to_dict() for one in why.paths]
     return verdict, found
+
+
+def _never_well_first(verdict: Verdict, load: TrialLoad, names: Sequence[str], measured: Plain | None) -> Verdict:
+    """A verdict that is inconclusive names first what the candidate answered wrongly each time in the weigh, unless it
+    does already: a load that says little may have asked for that page once, or not at all. Left out is what the load got a
+    good answer to, and what the live generation answers no better."""
+    if verdict.outcome != INCONCLUSIVE or not measured:
+        return verdict
+    live = failures_by_path(load.baseline, names) if load.baseline is not None else []
+    well = {one.name for one in failures_by_path(load.candidate, names) if one.requests > one.failures}
+    as_bad = {one.name for one in live if one.requests and one.failures == one.requests}
+    known = {name for name in names if f"{name} answered" in verdict.cause or f" {name}: " in f" {verdict.cause}"}
+    uncounted: Sequence[str] = measured.get("uncounted") or []
+    told = [never_well(uncounted, name) for name in names if name not in well | as_bad | known]
+    first = "; ".join(filter(None, told))
+    return replace(verdict, cause=f"{first}; {verdict.cause}") if first else verdict
 
 
 def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:
