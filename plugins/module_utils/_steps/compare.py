@@ -463,8 +463,8 @@ def conclude(
 
 def _never_well_first(verdict: Verdict, load: TrialLoad, names: Sequence[str], measured: Plain | None) -> Verdict:
     """A verdict that is inconclusive names first what the candidate answered wrongly each time in the weigh, unless it
-    does already: a load that says little may have asked for that page once, or not at all. Left out is what the load got a
-    good answer to, and what the live generation answers no better."""
+    does already: a load that says little may have asked for that page once, or not at all. Left out is what the load
+    got a good answer to, and what the live generation answers no better."""
     if verdict.outcome != INCONCLUSIVE or not measured:
         return verdict
     live = failures_by_path(load.baseline, names) if load.baseline is not None else []

@@ -14,7 +14,7 @@ from . import statistics as st
 from .run import Answer, Run
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, short
 from .use import Use, parts_after, per_request, share
-from .usercpu import SURE, Apart, apart, counted
+from .usercpu import Apart, apart, counted
 
 BLOCKS: Final = 24
 """In so many parts a load is cut to tell whether it was more than chance that one arm took more CPU."""
@@ -108,7 +108,7 @@ def _without_users(check: Check, new: Sequence[float], live: Samples, run: Run) 
     return Answer(uncompared=[
         f"CPU a request (users made {found.others:.0f} requests of the live generation beside the trial's "
         f"{found.load:.0f}, and what each took cannot be told well enough: {short(found.each_ms)} ms, give or take "
-        f"{short(SURE * found.error_ms)}, against {short(sum(new) / len(new))} of the candidate)"
+        f"{short(found.unsure_ms)}, against {short(sum(new) / len(new))} of the candidate)"
     ])  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 # Copyright: Headcount contributors
 """What CPU a request of the load takes of a live generation that serves users meanwhile. Pure.
 
-The recorder counts what both ask, the load is known, so the others' requests are too: in each second of the load, and
+The recorder counts what both ask, the load is known, so the others' are too: in each second of the load, and
 after it, when they alone ask. What one of either takes is what fits all of those seconds best (least squares). Users'
 requests need not be like the load's, and what they take may differ from one to the next: how well it is known is told.
 """
@@ -28,6 +28,10 @@ LATE_S: Final = tuple(step / 50.0 for step in range(26))
 """So much later than its schedule a load may have begun: its processes have to be started."""
 SURE: Final = 3.0
 """So many standard errors a mean is off once in hundreds of times."""
+OTHERWISE: Final = 0.15
+"""By this part of itself a user's request may take more, or less, beside the load than in the rest after it."""
+LEAST_AT_REST: Final = 8.0
+"""So many requests of others in the rest tell what one takes."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +56,18 @@ class Apart:
     load: float = 0.0
 
     @property
+    def unsure_ms(self) -> float:
+        """By how much what a request of the load takes may be something else."""
+        return SURE * self.error_ms + OTHERWISE * self.others_ms * max(0.0, self.others) / max(1.0, self.load)
+
+    @property
     def most_ms(self) -> float:
         """What a request of the load takes at most."""
-        return self.each_ms + SURE * self.error_ms
+        return self.each_ms + self.unsure_ms
 
     def known_within(self, part: float) -> bool:
         """Whether it is surely known up to that part of itself."""
-        return self.each_ms > 0 and SURE * self.error_ms <= part * self.each_ms
+        return self.each_ms > 0 and self.unsure_ms <= part * self.each_ms
 
     @property
     def seen(self) -> bool:
@@ -82,8 +91,11 @@ def apart(samples: Samples, use: Use) -> Apart | None:
     asked = [window for window in windows if window not in silent]
     if len(asked) < LEAST_WINDOWS:
         return None
-    found = _fitted([(one.load, one.others, one.cpu - idle * one.seconds) for one in asked])
-    loaded = [one for one in asked if one.load]
+    loaded, rest = [one for one in asked if one.load], [one for one in asked if not one.load]
+    if sum(one.others for one in rest) >= LEAST_AT_REST:
+        found = _by_the_rest(loaded, rest)
+    else:
+        found = _fitted([(one.load, one.others, one.cpu - idle * one.seconds) for one in asked])
     return found and replace(found, others=sum(one.others for one in loaded), load=sum(one.load for one in loaded))
 
 
@@ -139,6 +151,26 @@ def _looks(use: Use, begin: float, end: float) -> list[Look]:
                 found.append((since, second, asked - before, cpu - used))
             first = place
     return found
+
+
+def _by_the_rest(loaded: Sequence[Window], rest: Sequence[Window]) -> Apart | None:
+    """What is left for the load's requests where the others' take what they took in the rest. Whole sums, so that it
+    does not matter in which second a request is counted; the errors are those of ratios of sums."""
+    load, more = sum(one.load for one in loaded), sum(one.others for one in loaded)
+    if len(loaded) < LEAST_WINDOWS or len(rest) < 3 or load <= 0:
+        return None
+    other = sum(one.cpu for one in rest) / sum(one.others for one in rest)
+    each = (sum(one.cpu for one in loaded) - other * more) / load
+    others_error = _scatter([one.cpu - other * one.others for one in rest]) / sum(one.others for one in rest)
+    own_error = _scatter([one.cpu - each * one.load - other * one.others for one in loaded]) / load
+    error = math.hypot(own_error, others_error * more / load)
+    return Apart(1000.0 * max(0.0, each), 1000.0 * error, 1000.0 * other)
+
+
+def _scatter(residuals: Sequence[float]) -> float:
+    """The standard error of a sum of so many, whose mean is nought."""
+    count = len(residuals)
+    return math.sqrt(sum(one * one for one in residuals) * count / (count - 1))
 
 
 def _fitted(rows: Sequence[tuple[float, float, float]]) -> Apart | None:
