@@ -64,6 +64,9 @@ WRITES_FAIL_MIB, WRITES_RATE_MIB = 0.25, 1.0
 WRITES_TIMES, WRITES_TOLD_MIB = 4.0, 1.0 / 64.0
 """Written bytes: MiB a request and MiB a second from which on more than so many times the live generation's is a fail;
 from where on, in MiB a request, it is told."""
+WRITES_IDLE_MIB = 0.25
+"""MiB a second that a candidate must not write by itself, if it is also so many times the live generation's."""
+_LOOK = "see what it logs, and at which level"
 
 
 def cpu_per_request(run: Run) -> Answer:
@@ -338,22 +341,46 @@ def growth_of(samples: Samples, use: Use, pile: Pile, settling: float) -> tuple[
 
 
 def writes(run: Run) -> Answer:
-    """Whether a request writes far more, to the log or to files, than one of the live generation's."""
+    """Whether a request writes far more, to the log or to files, than one of the live generation's, and whether the
+    candidate writes while nobody asks it."""
     mine = _written(run.candidate, _use(run.memory))
     if mine is None:
         return Answer()
+    by_itself, resting = _writes_by_itself(run)
     each, second = mine
     said = f"{_bytes(each)} were written (log and files) for each request, {_bytes(second)} a second"
     live = _written(run.baseline, _use(run.baseline_memory)) if run.baseline is not None else None
     if each < WRITES_TOLD_MIB or (live is not None and each <= WRITES_TIMES * live[0]):
-        return Answer([Check("writes", PASS, each, None, (None, None), said)])
+        return Answer([Check("writes", PASS, each, None, (None, None), said), *by_itself])
     much = each >= WRITES_FAIL_MIB or second >= WRITES_RATE_MIB
     if live is None:
-        return Answer([Check("writes", PASS, each, None, (None, None), said)], [said])
-    said += f", {_bytes(live[0])} for one of the live generation's"
+        return Answer([Check("writes", PASS, each, None, (None, None), said), *by_itself], [said])
+    said += f", {_bytes(live[0])} for one of the live generation's{resting}"
     outcome = FAIL if much else PASS
     check = Check("writes", outcome, each, WRITES_FAIL_MIB, (None, None), said)
-    return Answer([check], [] if much else [said])
+    told = [] if much or by_itself else [Check("written", PASS, each, live[0], (None, None), f"{said}: {_LOOK}")]
+    return Answer([*by_itself, check, *told], [] if much or by_itself else [said])
+
+
+def _writes_by_itself(run: Run) -> tuple[list[Check], str]:
+    """The check that fails a candidate which writes while nobody asks it, none where it does not; and what it writes
+    then, as the end of a sentence, empty where that is hardly anything."""
+    mine = _resting(run.candidate, run.memory)
+    if mine is None or mine < WRITES_TOLD_MIB:
+        return [], ""
+    said = f"while nobody asked it, the candidate wrote {_bytes(mine)} a second (log and files)"
+    live = _resting(run.baseline, run.baseline_memory) if run.baseline is not None else None
+    if live is None or mine < WRITES_IDLE_MIB or mine <= WRITES_TIMES * live:
+        return [], f"; {said}"
+    said += f", the live generation {_bytes(live)}: something in it writes by itself, asked or not; {_LOOK}"
+    return [Check("idle_writes", FAIL, mine, WRITES_IDLE_MIB, (None, None), said)], f"; {said}"
+
+
+def _resting(samples: Samples, memory: MemoryEvidence | None) -> float | None:
+    """MiB that are written in a second in which the load does not ask; None where that is not known."""
+    if len(samples.quiet) != 2 or _begun(samples, memory):
+        return None
+    return share(_use(memory), "written_mib", *samples.quiet)
 
 
 def _written(samples: Samples, use: Use) -> tuple[float, float] | None:

@@ -40,9 +40,9 @@ __all__ = [
     "words_of_revert",
 ]
 
-EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "idle_writes", "writes")
 """Checks that tell why others failed."""
-TELLING = ("answer_size", "cold_requests")
+TELLING = ("answer_size", "cold_requests", "written")
 """Checks that decide nothing, and are made only where they have something to tell."""
 SAME_CPU = 1.1
 """Up to so many times the live generation's CPU, a request takes no more than one of that."""

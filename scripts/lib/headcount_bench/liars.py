@@ -140,7 +140,7 @@ LIARS: Sequence[Liar] = (
     Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread"),
     Liar("memory", "64 KiB are kept by every request", REFUSED, "memory"),
     Liar("log-1mb", "1 MB of log for every request", REFUSED, "written", quick=True),
-    Liar("log-lines", "10,000 lines of log a second", REFUSED, "written|of a core|ms of CPU"),
+    Liar("log-lines", "10,000 lines of log a second", REFUSED, "wrote|written"),
     Liar(
         "hang",
         "from each worker's 60th request on nothing is answered",
