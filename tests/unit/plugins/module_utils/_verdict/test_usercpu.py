@@ -163,3 +163,15 @@ def test_nobody_else_is_nobody() -> None:
     live = arm(3, 20.0)
     found = usercpu.apart(live, u.Use(used(live, about(2.0)).use))
     assert found is None or not found.seen
+
+
+def test_idle_cpu_is_not_excused_by_that_of_users_in_silence() -> None:
+    mine, live = arm(1, 20.0), arm(1, 20.0)
+    spins = used(mine, about(1.9))
+    seconds, cpu = spins.use["second"], spins.use["cpu_seconds"]
+    spins = replace(spins, use={**spins.use, "cpu_seconds": [c + 0.6 * (s + 5) for s, c in zip(seconds, cpu)]})
+    beside = used(live, about(1.9), 8.0, about(45.0))
+    verdict = j.judge(mine, live, LIMITS, spins, baseline_memory=beside)
+    assert any(words.startswith("idle CPU (the candidate took 0.6") for words in verdict.uncompared)
+    assert any("something in it runs by itself" in words for words in verdict.warnings)
+    assert j.judge(mine, live, LIMITS, spins, baseline_memory=used(live, about(1.9))).outcome == j.FAIL
