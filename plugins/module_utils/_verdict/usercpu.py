@@ -28,8 +28,9 @@ LATE_S: Final = tuple(step / 50.0 for step in range(26))
 """So much later than its schedule a load may have begun: its processes have to be started."""
 SURE: Final = 3.0
 """So many standard errors a mean is off once in hundreds of times."""
-OTHERWISE: Final = 0.15
-"""By this part of itself a user's request may take more, or less, beside the load than in the rest after it."""
+OTHERWISE, OTHERWISE_MS = 0.15, 0.4
+"""By this part of itself, or so many ms, a user's request may take more, or less, beside the load than in the rest: a
+server that is woken for each of them takes more."""
 LEAST_AT_REST: Final = 8.0
 """So many requests of others in the rest tell what one takes."""
 
@@ -58,7 +59,8 @@ class Apart:
     @property
     def unsure_ms(self) -> float:
         """By how much what a request of the load takes may be something else."""
-        return SURE * self.error_ms + OTHERWISE * self.others_ms * max(0.0, self.others) / max(1.0, self.load)
+        otherwise = max(OTHERWISE * self.others_ms, OTHERWISE_MS) * max(0.0, self.others) / max(1.0, self.load)
+        return SURE * self.error_ms + otherwise
 
     @property
     def most_ms(self) -> float:
