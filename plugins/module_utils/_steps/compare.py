@@ -467,14 +467,22 @@ def _never_well_first(verdict: Verdict, load: TrialLoad, names: Sequence[str], m
     got a good answer to, and what the live generation answers no better."""
     if verdict.outcome != INCONCLUSIVE or not measured:
         return verdict
-    live = failures_by_path(load.baseline, names) if load.baseline is not None else []
-    well = {one.name for one in failures_by_path(load.candidate, names) if one.requests > one.failures}
-    as_bad = {one.name for one in live if one.requests and one.failures == one.requests}
+    left_out = _answered_well(load.candidate, names) | _never_answered(load.baseline, names)
     known = {name for name in names if f"{name} answered" in verdict.cause or f" {name}: " in f" {verdict.cause}"}
     uncounted: Sequence[str] = measured.get("uncounted") or []
-    told = [never_well(uncounted, name) for name in names if name not in well | as_bad | known]
+    told = [never_well(uncounted, name) for name in names if name not in left_out | known]
     first = "; ".join(filter(None, told))
     return replace(verdict, cause=f"{first}; {verdict.cause}") if first else verdict
+
+
+def _answered_well(samples: Samples, names: Sequence[str]) -> set[str]:
+    return {one.name for one in failures_by_path(samples, names) if one.requests > one.failures}
+
+
+def _never_answered(samples: Samples | None, names: Sequence[str]) -> set[str]:
+    if samples is None:
+        return set()
+    return {one.name for one in failures_by_path(samples, names) if one.requests and one.failures == one.requests}
 
 
 def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:

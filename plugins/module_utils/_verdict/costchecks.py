@@ -215,8 +215,13 @@ def idle_cpu(run: Run) -> Answer:
     if live is None:
         warnings = [f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else []
         return Answer([Check("idle_cpu", PASS, mine, None, (None, None), said)], warnings)
+    return _idle_beside(mine, live, said, run)
+
+
+def _idle_beside(mine: float, live: float, said: str, run: Run) -> Answer:
+    """The cores that the candidate takes while nobody asks it, against the live generation's."""
     limit = max(live + IDLE_CORES, IDLE_TIMES * live)
-    if live + IDLE_CORES < mine <= limit and run.baseline is not None and _asked_at_rest(run.baseline, run):
+    if live + IDLE_CORES < mine <= limit and _asked_at_rest(run):
         why = f"the candidate took {mine:.2g} of a core, the live generation {live:.2g}, with users who asked it"
         return Answer(
             warnings=[f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else [],
@@ -229,9 +234,11 @@ def idle_cpu(run: Run) -> Answer:
     return Answer([Check("idle_cpu", outcome, mine, limit, (None, None), said)])
 
 
-def _asked_at_rest(live: Samples, run: Run) -> bool:
+def _asked_at_rest(run: Run) -> bool:
     """Whether users asked the live generation while the load did not."""
-    return bool((_use(run.baseline_memory).grown("requests", *live.quiet) or 0.0) >= 1.0)
+    live = run.baseline
+    grown = _use(run.baseline_memory).grown("requests", *live.quiet) if live is not None else None
+    return bool((grown or 0.0) >= 1.0)
 
 
 def _begun(samples: Samples, memory: MemoryEvidence | None) -> str:

@@ -87,18 +87,20 @@ def counted(samples: Samples, use: Use) -> bool:
 def apart(samples: Samples, use: Use) -> Apart | None:
     """What a request of the load and one of the others' took; None where that cannot be told apart, or nobody else
     asked."""
-    windows = _windows(samples, use)
-    silent = [window for window in windows if not window.load and window.others < 0.75]
-    idle = sum(window.cpu for window in silent) / sum(window.seconds for window in silent) if silent else 0.0
-    asked = [window for window in windows if window not in silent]
+    asked = _asked(_windows(samples, use))
     if len(asked) < LEAST_WINDOWS:
         return None
     loaded, rest = [one for one in asked if one.load], [one for one in asked if not one.load]
-    if sum(one.others for one in rest) >= LEAST_AT_REST:
-        found = _by_the_rest(loaded, rest)
-    else:
-        found = _fitted([(one.load, one.others, one.cpu - idle * one.seconds) for one in asked])
+    by_the_rest = sum(one.others for one in rest) >= LEAST_AT_REST
+    found = _by_the_rest(loaded, rest) if by_the_rest else _fitted(asked)
     return found and replace(found, others=sum(one.others for one in loaded), load=sum(one.load for one in loaded))
+
+
+def _asked(windows: Sequence[Window]) -> list[Window]:
+    """Those in which anybody asked, without what is used while nobody does."""
+    silent = [window for window in windows if not window.load and window.others < 0.75]
+    idle = sum(window.cpu for window in silent) / sum(window.seconds for window in silent) if silent else 0.0
+    return [replace(one, cpu=one.cpu - idle * one.seconds) for one in windows if one not in silent]
 
 
 def _windows(samples: Samples, use: Use) -> list[Window]:
@@ -175,9 +177,10 @@ def _scatter(residuals: Sequence[float]) -> float:
     return math.sqrt(sum(one * one for one in residuals) * count / (count - 1))
 
 
-def _fitted(rows: Sequence[tuple[float, float, float]]) -> Apart | None:
+def _fitted(windows: Sequence[Window]) -> Apart | None:
     """cpu = a load + b others, by least squares in which seconds of many others count less, as they differ more; the
     error of a holds whatever the seconds' own errors are (HC3). No request takes less than nothing."""
+    rows = [(one.load, one.others, one.cpu) for one in windows]
     weights = [1.0 / (1.0 + max(0.0, more)) for _, more, _ in rows]
     aa = sum(w * load * load for w, (load, _, _) in zip(weights, rows))
     ab = sum(w * load * more for w, (load, more, _) in zip(weights, rows))
