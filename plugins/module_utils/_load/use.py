@@ -13,7 +13,9 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
+from .._recorder import counts
 from .._verdict.use import COLUMNS
 
 _MIB = 2.0**20
@@ -58,10 +60,12 @@ class UseLog:
     """Rows of what an instance used, each with the second of `clock` at which it was looked at.
 
     `cpu`: CPU seconds of the whole instance so far, those of its dead included; None where nobody counts them.
+    `requests`: those that it was asked so far, by whomever, likewise (asked()).
     `warm_at`: the second at which the warm-up was over, from which columns() counts.
     """
 
     cpu: Callable[[], float | None] = lambda: None
+    requests: Callable[[], float | None] = lambda: None
     reader: Callable[[int], ProcessUse | None] = read_use
     clock: Callable[[], float] = time.monotonic
     warm_at: float = 0.0
@@ -78,14 +82,16 @@ class UseLog:
                 self._written[key] = use.written
         written = sum(self._written.values()) / _MIB if self._written else None
         some = list(found.values())
+        second, cpu, requests = self.clock(), self.cpu(), self.requests()  # at once: they are held against each other
         row = (
-            self.clock(),
-            self.cpu(),
+            second,
+            cpu,
             written,
             _total([use.descriptors for use in some]),
             _total([use.threads for use in some]),
             pss_mib,
             float(len(self._begun)),
+            requests,
         )
         self.rows.append(row)
 
@@ -100,6 +106,32 @@ class UseLog:
             for place, name in enumerate(COLUMNS)
         }
         return moved(found, self.warm_at)
+
+
+def asked(directory: str, read: Callable[[str], counts.Counts | None] = counts.read) -> float | None:
+    """How many requests the recorder in that directory has counted, those under way as halves; None where it is off,
+    cannot be read, or did not count all of them."""
+    try:
+        found = read(directory) if directory else None
+    except (counts.Unreadable, OSError):
+        return None
+    if found is None or found.uncounted:
+        return None
+    return (found.tally.begun + found.tally.ended + found.tally.lost) / 2.0
+
+
+LONGER: Final = 3.0
+"""So many times as long it is rested where somebody asked meanwhile."""
+
+
+def rested(seconds: float, requests: Callable[[], float | None], sleep: Callable[[float], object] = time.sleep) -> None:
+    """Rest after a load; longer where somebody else asks the instance, whose `requests` are counted: what theirs take
+    is seen best while nothing else does."""
+    before = requests()
+    sleep(seconds)
+    after = requests()
+    if before is not None and after is not None and after - before >= 1.0:
+        sleep((LONGER - 1.0) * seconds)
 
 
 def _total(values: Sequence[int | None]) -> float | None:

@@ -32,7 +32,7 @@ from .._load.trialload import (
     run_trial_load,
     with_retry,
 )
-from .._load.use import UseLog
+from .._load.use import UseLog, asked, rested
 from .._load.workers import WorkerLog
 from .._os.acceptqueue import accept_queue
 from .._os.http import Ask
@@ -44,6 +44,7 @@ from .._release.hubmonitor import parse_reports
 from .._verdict.bypath import NO_GOOD_ANSWER, names_of, path_evidence, slow_path
 from .._verdict.costchecks import CPU_FLOOR_MS
 from .._verdict.early import SPENT, Rule
+from .._verdict.failed import failures_by_path
 from .._verdict.halves import NewPaths
 from .._verdict.histogram import Histogram, digest
 from .._verdict.judge import Samples, Thresholds, Verdict, judge, judge_stopped
@@ -52,6 +53,7 @@ from .._verdict.pooling import SUSPICION, Pool, Shorter, shorter
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
 from .measure import Unit
+from .uncounted import never_well
 from .why import NOTHING_FAILED, Candidate, Why, why_failed
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -85,7 +87,7 @@ class Arm:
 
     def sampler(self) -> MemorySampler:
         """Reads the memory of its processes, and what becomes of its workers, while a load runs."""
-        use, workers = UseLog(_CpuCounter(self)), WorkerLog(self.files, self.beats)
+        use, workers = UseLog(_CpuCounter(self), lambda: asked(self.files)), WorkerLog(self.files, self.beats)
         return MemorySampler(
             self.pids, self.cgroup, journal_fn=self.journal, ends_fn=self.ends, use=use, workers=workers
         )
@@ -290,6 +292,9 @@ def try_candidate(
 
         both = [one for one in (sampler, other) if one is not None]
 
+        def rest(seconds: float) -> None:
+            rested(seconds, both[-1].use.requests)  # of the live generation, where there is one
+
         def warm() -> None:
             for one in both:
                 one.mark_warm()
@@ -303,7 +308,7 @@ def try_candidate(
                 spec,
                 capacity=Capacity(int(plan["settings"]["workers"]["value"]), capacity(plan, measured, cores)),
                 turn=Turn(swap, first.part if first else factor, how.in_turn, warm=swap),
-                running=Running(answer_seconds(app), early=Early(judged.rule(), sampler.died)),
+                running=Running(answer_seconds(app), rest=rest, early=Early(judged.rule(), sampler.died)),
                 on_warm=warm,
                 protected=protected,
             )
@@ -316,7 +321,7 @@ def try_candidate(
     asked = Candidate(candidate.socket, asks(app), answer_seconds(app), candidate.log)
     why = why_failed(attempts[-1].load.candidate, verdict, asked, began)
     verdict = verdict.without([short.words()] if short and len(attempts) == 1 else [])
-    verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why)
+    verdict, found = conclude(app, verdict, attempts[-1], candidate.journal(), notes, why=why, measured=measured)
     return verdict, _with_pool(found, short)
 
 
@@ -422,12 +427,13 @@ def conclude(
     notes: list[str],
     source: str = HOST,
     why: Why = NOTHING_FAILED,
+    measured: Plain | None = None,
 ) -> tuple[Verdict, Evidence]:
     """The verdict with the path that was slow, the code that blocked the hub and what made requests fail named in its
     cause, and the evidence.
 
     `journal`: what the candidate logged; `source`: where the load came from, as `load.from` says it; `why`: what made
-    requests fail (why_failed()).
+    requests fail (why_failed()); `measured`: what was weighed.
     """
     notes = list(notes)
     names = names_of(Load.from_dict(app["load"]).paths)
@@ -448,10 +454,35 @@ def conclude(
         notes += [line.text() for line in blocked]
         if verdict.outcome != "pass":
             verdict = replace(verdict, cause=f"{verdict.cause}; {blocked[0].text()}")
+    verdict = _never_well_first(verdict, last.load, names, measured)
     found = evidence(verdict, last, notes, source, names)
     if why.paths:
         found["failed"] = [one.to_dict() for one in why.paths]
     return verdict, found
+
+
+def _never_well_first(verdict: Verdict, load: TrialLoad, names: Sequence[str], measured: Plain | None) -> Verdict:
+    """A verdict that is inconclusive names first what the candidate answered wrongly each time in the weigh, unless it
+    does already: a load that says little may have asked for that page once, or not at all. Left out is what the load
+    got a good answer to, and what the live generation answers no better."""
+    if verdict.outcome != INCONCLUSIVE or not measured:
+        return verdict
+    left_out = _answered_well(load.candidate, names) | _never_answered(load.baseline, names)
+    known = {name for name in names if f"{name} answered" in verdict.cause or f" {name}: " in f" {verdict.cause}"}
+    uncounted: Sequence[str] = measured.get("uncounted") or []
+    told = [never_well(uncounted, name) for name in names if name not in left_out | known]
+    first = "; ".join(filter(None, told))
+    return replace(verdict, cause=f"{first}; {verdict.cause}") if first else verdict
+
+
+def _answered_well(samples: Samples, names: Sequence[str]) -> set[str]:
+    return {one.name for one in failures_by_path(samples, names) if one.requests > one.failures}
+
+
+def _never_answered(samples: Samples | None, names: Sequence[str]) -> set[str]:
+    if samples is None:
+        return set()
+    return {one.name for one in failures_by_path(samples, names) if one.requests and one.failures == one.requests}
 
 
 def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:

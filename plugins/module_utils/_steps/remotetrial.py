@@ -192,7 +192,8 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             if kept.get("number") != number or kept.get("run") != app.run.id:
                 raise StepFailed("trial", "the candidate was put away before it was known what came of its load")
             begun = Begun(**kept)
-            declared = app.record(number).app
+            record = app.record(number)
+            declared = record.app
             begun.attempts.append(_attempt(app, json.loads(loaded)))
             judging = Judging(declared, 1, begun.smaller, begun.alone, begun.weighed)
             attempts = _judged(judging, begun.attempts)
@@ -213,7 +214,9 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             samples = replace(attempts[-1].load.candidate, origin_s=0.0)  # by the clock of another machine
             why = why_failed(samples, verdict, asked, begun.begin)
             notes = [*begun.notes, note, *app.refused(number, begun.begin)]
-            verdict, evidence = conclude(declared, verdict, attempts[-1], journal, notes, source=source, why=why)
+            verdict, evidence = conclude(
+                declared, verdict, attempts[-1], journal, notes, source=source, why=why, measured=record.measured
+            )
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
             lacks = lacking_now(app, number, declared)
             if verdict.outcome == PASS:

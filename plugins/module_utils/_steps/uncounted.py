@@ -21,6 +21,7 @@ _REDIRECT_FIX = (
     "where the redirect is what users get, status: [%d]"
 )
 _STATUS = " answered "
+_EACH_TIME, _NOT_COUNTED = " each time (", " requests), so the path does not count in the weigh"
 
 
 def told(good: int, errors: Sequence[str]) -> str:
@@ -35,7 +36,18 @@ def told(good: int, errors: Sequence[str]) -> str:
         return (
             f"{error} in {times} of {good + len(errors)} requests, of which only the others count in the weigh: {fix}"
         )
-    return f"{error} each time ({len(errors)} requests), so the path does not count in the weigh: {fix}"
+    return f"{error}{_EACH_TIME}{len(errors)}{_NOT_COUNTED}: {fix}"
+
+
+def never_well(uncounted: Sequence[str], name: str) -> str:
+    """That a path, "GET /x", was answered wrongly each time that it was asked in the weigh, by what was told of it;
+    else empty."""
+    for said in uncounted:
+        error, _, rest = said.partition(_EACH_TIME)
+        number, counted, _ = rest.partition(_NOT_COUNTED)
+        if counted and error.startswith(f"{name} ") and _status(error) >= 400:
+            return f"weighed alone, {error}{_EACH_TIME}{number} requests)"
+    return ""
 
 
 def with_fix(error: str) -> str:

@@ -13,7 +13,7 @@ from .._declaration.shortfall import QUANTILES
 from . import statistics as st
 from .failed import failures_by_path
 from .histogram import Histogram
-from .types import PASS, Check, Samples, Verdict, finite, milliseconds
+from .types import PASS, WORST, Check, Samples, Verdict, finite, milliseconds
 
 NO_GOOD_ANSWER = "had no good answer"
 LEAST = 20
@@ -40,13 +40,6 @@ class PathTold:
             "p50_ms": finite(self.p50_ms, 3),
             "p95_ms": finite(self.p95_ms, 3),
         }
-
-    def sentence(self) -> str:
-        """For people: "GET /report: p95 812 ms of 41 requests"."""
-        if math.isinf(self.p95_ms):
-            return f"{self.name}: {self.failures} of {self.requests} requests {NO_GOOD_ANSWER}"
-        what = "p95 " if self.requests >= LEAST else "up to "
-        return f"{self.name}: {what}{milliseconds(self.p95_ms)} of {self.requests} requests"
 
 
 def names_of(paths: Sequence[LoadPath]) -> list[str]:
@@ -80,28 +73,59 @@ def path_evidence(samples: Samples, names: Sequence[str]) -> list[dict[str, obje
 
 
 def slow_path(verdict: Verdict, candidate: Samples, baseline: Samples | None, names: Sequence[str]) -> str:
-    """The path that a breached limit on latency is due to, in a sentence; empty where none was breached, or where only
-    one path was asked.
+    """The path that a breached limit on latency is due to, in a sentence, at the quantile that was breached; empty
+    where none was breached, or where only one path was asked. Of several breached limits it is the one that decided.
 
     Of an absolute limit it is the path with the most requests above it beyond the share that may be; of the comparison
     with the live generation the one whose requests took the most longer than there.
     """
-    told = by_path(candidate, names)
+    mine = _latencies(candidate, names)
     breached = [check for check in verdict.checks if check.outcome != PASS and _of_latency(check)]
-    if len(told) < 2 or not breached:
+    if len(mine) < 2 or not breached:
         return ""
-    check = breached[0]
+    check = max(breached, key=lambda one: WORST[one.outcome])
+    measure = check.name.partition("_")[0] if check.name != "stall" else "p95"
     if check.name in QUANTILES and check.limit is not None:
         guilty = _above(candidate, names, check.limit, 1.0 - QUANTILES[check.name])
-        return next((one.sentence() for one in told if one.name == guilty), "")
-    others = {one.name: one for one in by_path(baseline, names)} if baseline is not None else {}
-    slower = [(_longer(one, others.get(one.name), check), one) for one in told]
-    most, one = max(slower, key=lambda pair: pair[0])
-    if not most > 0:
+        return _sentence(guilty, mine[guilty], measure) if guilty in mine else ""
+    others = _latencies(baseline, names) if baseline is not None else {}
+    slower = {name: _longer(some, others.get(name, []), measure) for name, some in mine.items()}
+    most = max(slower, key=lambda name: slower[name])
+    if not slower[most] > 0:
         return ""
-    other = others.get(one.name)
-    beside = f", {milliseconds(other.p95_ms)} of the live generation's {other.requests}" if other is not None else ""
-    return one.sentence() + beside
+    beside = others.get(most, [])
+    told = f", {milliseconds(_quantile(beside, measure))} of the live generation's {len(beside)}" if beside else ""
+    return _sentence(most, mine[most], measure) + told
+
+
+def _latencies(samples: Samples, names: Sequence[str]) -> dict[str, list[float]]:
+    """The latencies of each path that was asked, ascending, in the order of the load."""
+    found: dict[str, list[float]] = {}
+    for index, name in enumerate(names):
+        mine = sorted(latency for latency, path in zip(samples.latency_ms, samples.path) if path == index)
+        found.update({name: mine} if mine else {})
+    return found
+
+
+def _enough(count: int, measure: str) -> bool:
+    """Whether so many requests have that quantile by themselves."""
+    return count * (1.0 - QUANTILES[measure]) >= 1.0 - 1e-9
+
+
+def _quantile(ordered: Sequence[float], measure: str) -> float:
+    """The quantile of some latencies; of too few of them the longest."""
+    enough = _enough(len(ordered), measure)
+    return ordered[st.quantile_rank(len(ordered), QUANTILES[measure]) - 1] if enough else ordered[-1]
+
+
+def _sentence(name: str, ordered: Sequence[float], measure: str) -> str:
+    """For people: "GET /report: p95 812 ms of 41 requests"."""
+    value = _quantile(ordered, measure)
+    if math.isinf(value):
+        failures = sum(not math.isfinite(latency) for latency in ordered)
+        return f"{name}: {failures} of {len(ordered)} requests {NO_GOOD_ANSWER}"
+    what = f"{measure} " if _enough(len(ordered), measure) else "up to "
+    return f"{name}: {what}{milliseconds(value)} of {len(ordered)} requests"
 
 
 def _of_latency(check: Check) -> bool:
@@ -116,12 +140,10 @@ def _above(samples: Samples, names: Sequence[str], limit_ms: float, share: float
     return max(excess, key=lambda name: excess[name], default="")
 
 
-def _longer(one: PathTold, other: PathTold | None, check: Check) -> float:
+def _longer(mine: Sequence[float], beside: Sequence[float], measure: str) -> float:
     """How many ms a path takes longer than the live generation's, at the quantile that was breached, over all of its
     requests; by itself where there is none."""
-    key = "p50_ms" if check.name.startswith("p50") else "p95_ms"
-    value = getattr(one, key)
-    base = getattr(other, key) if other is not None else 0.0
+    value, base = _quantile(mine, measure), _quantile(beside, measure) if beside else 0.0
     if math.isinf(value):
         return 0.0 if math.isinf(base) else math.inf
-    return 0.0 if math.isinf(base) else (value - base) * one.requests
+    return 0.0 if math.isinf(base) else (value - base) * len(mine)

@@ -14,6 +14,7 @@ from . import statistics as st
 from .run import Answer, Run
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, short
 from .use import Use, parts_after, per_request, share
+from .usercpu import Apart, apart, counted
 
 BLOCKS: Final = 24
 """In so many parts a load is cut to tell whether it was more than chance that one arm took more CPU."""
@@ -33,9 +34,6 @@ BEGINNING_SECONDS = 5.0
 
 LATE_SECONDS = 5.0
 """What was used at last is that of so many seconds."""
-
-USERS_SHARE = 0.3
-"""Where the live generation used more of its CPU than this for users of its own, its requests cannot be told."""
 
 PARTS: Final = 8
 _RISING = 24
@@ -66,6 +64,9 @@ WRITES_FAIL_MIB, WRITES_RATE_MIB = 0.25, 1.0
 WRITES_TIMES, WRITES_TOLD_MIB = 4.0, 1.0 / 64.0
 """Written bytes: MiB a request and MiB a second from which on more than so many times the live generation's is a fail;
 from where on, in MiB a request, it is told."""
+WRITES_IDLE_MIB = 0.25
+"""MiB a second that a candidate must not write by itself, if it is also so many times the live generation's."""
+_LOOK = "see what it logs, and at which level"
 
 
 def cpu_per_request(run: Run) -> Answer:
@@ -80,11 +81,61 @@ def cpu_per_request(run: Run) -> Answer:
     if run.baseline is None or run.yardstick.outcome != PASS or not run.candidate.loaded:
         return Answer()
     old = _milliseconds(run.baseline, _use(run.baseline_memory))
-    why = _why_not(new, old) or _users_of_their_own(run)
+    why = _why_not(new, old)
     if why:
         return Answer(uncompared=[f"CPU a request ({why})"])
     check = _compared(new, old, run)
-    return Answer([check])
+    # What users take of the live generation can only excuse the candidate.
+    return _without_users(check, new, run.baseline, run) if check.outcome == PASS else Answer([check])
+
+
+def _without_users(check: Check, new: Sequence[float], live: Samples, run: Run) -> Answer:
+    """The check of a candidate that takes no more than the live generation with its users, held against a request of
+    the load alone."""
+    use = _use(run.baseline_memory)
+    if not counted(live, use):
+        idle = _idle(live, use) or 0.0
+        alone = _milliseconds(live, use, idle)
+        if min(alone) > 0 and _compared(new, alone, run).outcome == PASS:
+            return Answer([_compared(new, alone, run)])
+        return Answer(uncompared=[
+            f"CPU a request (users, or the live generation itself, took {idle:.2g} of a core beside the trial's "
+            "requests, and nobody counted theirs)"
+        ])  # fmt: skip
+    found = apart(live, use)
+    if found is None or not found.seen:
+        return Answer([check])
+    other = _against(found, new, run)
+    if other.outcome == FAIL or found.known_within(CPU_MARGIN - 1):
+        return Answer([other])
+    return Answer(uncompared=[
+        f"CPU a request (users made {found.others:.0f} requests of the live generation beside the trial's "
+        f"{found.load:.0f}, and what each took cannot be told well enough: {short(found.each_ms)} ms, give or take "
+        f"{short(found.unsure_ms)}, against {short(sum(new) / len(new))} of the candidate)"
+    ])  # fmt: skip
+
+
+def _against(found: Apart, new: Sequence[float], run: Run) -> Check:
+    """The CPU of a request against that of the live generation, whose users' is left out. A fail is sure of both: that
+    most parts of the candidate's load took more, and more than the live generation's request may have taken."""
+    value, usual = sum(new) / len(new), found.each_ms
+    ratio = value / usual if usual > 0 else 1.0
+
+    def more(than: float, level: float) -> bool:
+        above = sum(part > CPU_MARGIN * than for part in new)
+        grew = value > CPU_MARGIN * than and value - than > CPU_FLOOR_MS
+        return grew and st.binomial_sf(above, len(new), 0.5) < level
+
+    outcome = FAIL if more(found.most_ms, run.policy.fail_level) else PASS
+    outcome = INCONCLUSIVE if outcome == PASS and more(usual, run.policy.suspicion) else outcome
+    said = (
+        f"a request took {short(value)} ms of CPU against {short(usual)} (at most {short(found.most_ms)}) of the live "
+        f"generation ({100 * (ratio - 1):+.0f} %), whose users made {found.others:.0f} requests meanwhile, of "
+        f"{short(found.others_ms)} ms each"
+    )
+    if outcome != PASS:
+        said += "; declare limits.cpu_ms where the release is meant to take more"
+    return Check("cpu_relative", outcome, ratio, CPU_MARGIN, (None, None), said)
 
 
 def _use(memory: MemoryEvidence | None) -> Use:
@@ -121,25 +172,6 @@ def _why_not(new: Sequence[float], old: Sequence[float]) -> str:
         if len(found) < LEAST_BLOCKS:
             return f"that of {whose} was not counted throughout"
     return ""
-
-
-def _users_of_their_own(run: Run) -> str:
-    """Why the live generation's CPU is not that of the trial's requests: its users took too much of it."""
-    live = run.baseline
-    if live is None:
-        return ""
-    use = _use(run.baseline_memory)
-    idle, busy = _idle(live, use), _share_loaded(live, use)
-    if idle is None or not busy or idle < IDLE_CORES or idle <= USERS_SHARE * busy:
-        return ""
-    return f"users, or the live generation itself, took {idle:.2g} of a core beside the trial's requests"
-
-
-def _share_loaded(samples: Samples, use: Use) -> float | None:
-    taken = [use.grown("cpu_seconds", begin, end) for begin, end in samples.loaded]
-    if not taken or any(part is None for part in taken):
-        return None
-    return sum(part or 0.0 for part in taken) / sum(end - begin for begin, end in samples.loaded)
 
 
 def _compared(new: Sequence[float], old: Sequence[float], run: Run) -> Check:
@@ -183,12 +215,30 @@ def idle_cpu(run: Run) -> Answer:
     if live is None:
         warnings = [f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else []
         return Answer([Check("idle_cpu", PASS, mine, None, (None, None), said)], warnings)
+    return _idle_beside(mine, live, said, run)
+
+
+def _idle_beside(mine: float, live: float, said: str, run: Run) -> Answer:
+    """The cores that the candidate takes while nobody asks it, against the live generation's."""
     limit = max(live + IDLE_CORES, IDLE_TIMES * live)
+    if live + IDLE_CORES < mine <= limit and _asked_at_rest(run):
+        why = f"the candidate took {mine:.2g} of a core, the live generation {live:.2g}, with users who asked it"
+        return Answer(
+            warnings=[f"{said}: something in it runs by itself"] if mine >= IDLE_ALONE else [],
+            uncompared=[f"idle CPU ({why})"],
+        )
     said += f", the live generation {live:.2g}"
     outcome = FAIL if mine > limit else PASS
     if outcome == FAIL:
         said += ": something in it runs by itself; declare limits.idle_cores where it is meant to"
     return Answer([Check("idle_cpu", outcome, mine, limit, (None, None), said)])
+
+
+def _asked_at_rest(run: Run) -> bool:
+    """Whether users asked the live generation while the load did not."""
+    live = run.baseline
+    grown = _use(run.baseline_memory).grown("requests", *live.quiet) if live is not None else None
+    return bool((grown or 0.0) >= 1.0)
 
 
 def _begun(samples: Samples, memory: MemoryEvidence | None) -> str:
@@ -298,22 +348,46 @@ def growth_of(samples: Samples, use: Use, pile: Pile, settling: float) -> tuple[
 
 
 def writes(run: Run) -> Answer:
-    """Whether a request writes far more, to the log or to files, than one of the live generation's."""
+    """Whether a request writes far more, to the log or to files, than one of the live generation's, and whether the
+    candidate writes while nobody asks it."""
     mine = _written(run.candidate, _use(run.memory))
     if mine is None:
         return Answer()
+    by_itself, resting = _writes_by_itself(run)
     each, second = mine
     said = f"{_bytes(each)} were written (log and files) for each request, {_bytes(second)} a second"
     live = _written(run.baseline, _use(run.baseline_memory)) if run.baseline is not None else None
     if each < WRITES_TOLD_MIB or (live is not None and each <= WRITES_TIMES * live[0]):
-        return Answer([Check("writes", PASS, each, None, (None, None), said)])
+        return Answer([Check("writes", PASS, each, None, (None, None), said), *by_itself])
     much = each >= WRITES_FAIL_MIB or second >= WRITES_RATE_MIB
     if live is None:
-        return Answer([Check("writes", PASS, each, None, (None, None), said)], [said])
-    said += f", {_bytes(live[0])} for one of the live generation's"
+        return Answer([Check("writes", PASS, each, None, (None, None), said), *by_itself], [said])
+    said += f", {_bytes(live[0])} for one of the live generation's{resting}"
     outcome = FAIL if much else PASS
     check = Check("writes", outcome, each, WRITES_FAIL_MIB, (None, None), said)
-    return Answer([check], [] if much else [said])
+    told = [] if much or by_itself else [Check("written", PASS, each, live[0], (None, None), f"{said}: {_LOOK}")]
+    return Answer([*by_itself, check, *told], [] if much or by_itself else [said])
+
+
+def _writes_by_itself(run: Run) -> tuple[list[Check], str]:
+    """The check that fails a candidate which writes while nobody asks it, none where it does not; and what it writes
+    then, as the end of a sentence, empty where that is hardly anything."""
+    mine = _resting(run.candidate, run.memory)
+    if mine is None or mine < WRITES_TOLD_MIB:
+        return [], ""
+    said = f"while nobody asked it, the candidate wrote {_bytes(mine)} a second (log and files)"
+    live = _resting(run.baseline, run.baseline_memory) if run.baseline is not None else None
+    if live is None or mine < WRITES_IDLE_MIB or mine <= WRITES_TIMES * live:
+        return [], f"; {said}"
+    said += f", the live generation {_bytes(live)}: something in it writes by itself, asked or not; {_LOOK}"
+    return [Check("idle_writes", FAIL, mine, WRITES_IDLE_MIB, (None, None), said)], f"; {said}"
+
+
+def _resting(samples: Samples, memory: MemoryEvidence | None) -> float | None:
+    """MiB that are written in a second in which the load does not ask; None where that is not known."""
+    if len(samples.quiet) != 2 or _begun(samples, memory):
+        return None
+    return share(_use(memory), "written_mib", *samples.quiet)
 
 
 def _written(samples: Samples, use: Use) -> tuple[float, float] | None:

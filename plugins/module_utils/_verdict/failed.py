@@ -90,14 +90,21 @@ def told_failures(samples: Samples, names: Sequence[str]) -> str:
 
 def wrong_answers(candidate: Samples, baseline: Samples | None, names: Sequence[str], most: float) -> str:
     """The paths that the candidate surely answers wrongly more often than the live generation, and than the share
-    `most`, in a sentence; empty where there is none, and where the live one was not asked."""
+    `most`, in a sentence; empty where there is none, and where the live one was asked for nothing. A
+    path that it was not asked for, as it is new, is held against that share alone; so are all where there is none."""
+    if baseline is not None and not baseline.planned:
+        return ""
     others = {one.name: one for one in failures_by_path(baseline, names)} if baseline is not None else {}
     told = []
     for one in failures_by_path(candidate, names):
-        other = others.get(one.name)
-        if other is None or not other.requests or not one.answered_wrongly:
+        if not one.answered_wrongly:
             continue
-        low = clopper_pearson(one.answered_wrongly, one.requests, LEVEL)[0]
-        if low > max(most, clopper_pearson(other.answered_wrongly, other.requests, LEVEL)[1]):
-            told.append(f"{one.sentence()}, {other.answered_wrongly} of {other.requests} of the live generation's")
+        other = others.get(one.name)
+        asked = other is not None and other.requests > 0
+        usual = clopper_pearson(other.answered_wrongly, other.requests, LEVEL)[1] if other and asked else 0.0
+        if clopper_pearson(one.answered_wrongly, one.requests, LEVEL)[0] > max(most, usual):
+            beside = (
+                f", {other.answered_wrongly} of {other.requests} of the live generation's" if other and asked else ""
+            )
+            told.append(one.sentence() + beside)
     return "; ".join(told[:MOST_TOLD])

@@ -40,9 +40,9 @@ __all__ = [
     "words_of_revert",
 ]
 
-EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "writes")
+EXPLAINING = ("worker_still", "idle_cpu", "cpu_relative", "cpu_ms", "grows", "idle_writes", "writes")
 """Checks that tell why others failed."""
-TELLING = ("answer_size", "cold_requests")
+TELLING = ("answer_size", "cold_requests", "written")
 """Checks that decide nothing, and are made only where they have something to tell."""
 SAME_CPU = 1.1
 """Up to so many times the live generation's CPU, a request takes no more than one of that."""
@@ -82,12 +82,13 @@ def judge(
     failed_too = failed_beside(run)
     errors = worse_errors(error_check(run, measured.outcome == PASS), run, beside)
     checks += [errors, measured] if errors.outcome == FAIL else [measured, errors]
+    own = wrong_answers(candidate, baseline, names, limits.error_rate)
     judged = measured.outcome == PASS
     cold = run.cold_seconds if judged else 0.0
     arms = {"candidate": candidate, "baseline": baseline, "beside": beside}
     facts = {name: summary(arm, cold) for name, arm in arms.items() if arm is not None}
     if not judged:
-        return _conclude(checks, facts, candidate, beside=failed_too)
+        return _conclude(checks, facts, candidate, beside=failed_too, own=own)
     answer = asked(run, CHECKS) if beside is None else in_halves(run, beside, new.meanwhile)
     verdict = _conclude(
         [*checks, *answer.checks],
@@ -95,6 +96,7 @@ def judge(
         candidate,
         shared=run.sick_beside or sick_meanwhile(run, new),
         beside=failed_too,
+        own=own,
     )
     told = tuple(_told(answer.checks))
     return replace(verdict, warnings=tuple(answer.warnings), cold_seconds=cold, told=told).without(answer.uncompared)
@@ -248,13 +250,17 @@ def _conclude(
     candidate: Samples | None,
     shared: bool = False,
     beside: str = "",
+    own: str = "",
 ) -> Verdict:
     """shared: the live generation is sick at the same time, so that failed requests may be the host's fault.
-    beside: what failed of it, in words that go into the cause of what is no pass."""
+    beside: what failed of it, in words that go into the cause of what is no pass. own: what the candidate alone
+    answers wrongly, which comes first in the cause of what is inconclusive for another reason."""
     outcome = max((check.outcome for check in checks), key=lambda name: WORST[name])
     decisive = [check for check in checks if check.outcome == outcome]
     failed = "" if candidate is None else f"{candidate.failures} of {candidate.planned} requests failed"
     cause = _words_of_pass(checks, failed) if outcome == PASS else _words_of(checks, outcome, failed, beside)
+    if outcome == INCONCLUSIVE and own and decisive[0].question != "error_rate":
+        cause = f"{own}; {cause}"
     stands = [name for name in HARD_CHECKS if not (shared and name == "error_rate")]
     hard = outcome == FAIL and any(check.question in stands and check.firm for check in decisive)
     return Verdict(outcome, cause, tuple(checks), (), hard, facts=facts)

@@ -2,8 +2,8 @@
 # Copyright: Headcount contributors
 """What an arm used while it was loaded, second by second, and what that comes to for each request. Pure.
 
-CPU, bytes written and processes begun are counted from a beginning of their own, so that only differences mean
-something; descriptors, threads and memory are what there was.
+CPU, bytes written, processes begun and requests (of whoever made them; one under way is a half) are counted from a
+beginning of their own, so that only differences mean something; descriptors, threads and memory are what there was.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 from .types import Samples
 
-COLUMNS: Final = ("second", "cpu_seconds", "written_mib", "descriptors", "threads", "pss_mib", "begun")
+COLUMNS: Final = ("second", "cpu_seconds", "written_mib", "descriptors", "threads", "pss_mib", "begun", "requests")
 """Of MemoryEvidence.use: seconds after the warm-up, and what was counted then (None: not known)."""
 
 Column = Sequence["float | None"]

@@ -23,6 +23,8 @@ from typing import Any
 
 LIAR = os.environ.get("LIAR", "")
 HEALTH = "/healthz"
+HEAVY, LIGHT = "/heavy", "/light"
+"""Paths that users ask for and no load does: they take more CPU, and less, than its own."""
 kept: list[Any] = []
 asked = {"count": 0, "began": time.monotonic()}
 lock = threading.Lock()
@@ -186,6 +188,8 @@ def fill_cache(environ: Mapping[str, Any]) -> None:
 
 
 LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
+    "twice-users": lambda _: burn(3),  # with what a request takes beside its work
+    "twice-users-like": lambda _: burn(3),
     "cpu7": lambda _: burn(7),
     "cpu14": lambda _: burn(14),
     "wait8": lambda _: time.sleep(0.008),  # what it takes longer
@@ -293,7 +297,7 @@ def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Itera
     asked["count"] += 1
     environ["wsgi.input"].read()
     try:
-        burn(2)
+        burn({HEAVY: 8, LIGHT: 0.2}.get(environ["PATH_INFO"], 2))
         time.sleep(0.020)  # what a request waits for
         BEHAVIOUR(environ)
     except Bad as error:

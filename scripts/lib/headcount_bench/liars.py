@@ -22,13 +22,14 @@ from headcount_scripts.console import ScriptError
 from . import _engine
 from ._common import Bench, Cell, Report, markdown_table
 from ._hosts import add_lab, on_each_host
-from ._liar_app import NOISY
+from ._liar_app import HEAVY, LIGHT, NOISY
 
 TIMED = False  # both arms suffer from what else the machine does
 MINUTES = 60.0
 QUICK_MINUTES = 20.0
 VERSION = 5
 APP = "liar"
+PORT = 8200
 HOSTS = ["la:1:1g:bookworm", "lb:1:1g:bookworm"]
 RATE, SECONDS = 30, 20
 """As many requests as limits need, retry included in a minute."""
@@ -49,7 +50,8 @@ PATHS: Sequence[Mapping[str, Any]] = (
 @dataclass(frozen=True)
 class Liar:
     """A release, what must come of it, and a pattern of the words that lead to its fault. `changes`: what is declared
-    otherwise, of what is live too; `meanwhile`: what root does on the host while it is tried, as a shell command."""
+    otherwise, of what is live too; `meanwhile`: what root does on the host while it is tried, as a shell command;
+    `users`: who ask the live release all the while, as arms of _client.py."""
 
     name: str
     what: str
@@ -58,6 +60,7 @@ class Liar:
     changes: Mapping[str, Any] = field(default_factory=dict)
     quick: bool = False
     meanwhile: str = ""
+    users: Sequence[Mapping[str, Any]] = ()
 
     @property
     def live(self) -> str:
@@ -83,6 +86,12 @@ SAYS = _load(paths=[{**PATHS[0], "contains": "the answer"}, *map(dict, PATHS[1:]
 BURSTS = "timeout 150 sh -c 'while sleep 1; do timeout 0.4 sh -c \"while :; do :; done\"; done'"
 """A neighbour who takes the core for 0.4 s, again and again."""
 
+
+def _users(rate: float, *paths: str) -> Sequence[Mapping[str, Any]]:
+    return [{"name": "users", "kind": "close", "rate": rate, "paths": list(paths)}]
+
+
+TWICE = "a request (took|takes) .* ms of CPU against"
 REEXEC = "for _ in 1 2 3 4 5 6; do sleep 15; systemctl daemon-reexec; done"
 
 LIARS: Sequence[Liar] = (
@@ -106,6 +115,21 @@ LIARS: Sequence[Liar] = (
     Liar("second-worker", "one worker of two answers 500", REFUSED, "were one worker's"),
     Liar("cpu7", "7 ms more CPU a request", REFUSED, "ms of CPU", TIGHT, quick=True),
     Liar("cpu14", "14 ms more CPU a request", REFUSED, "ms of CPU", TIGHT),
+    Liar(
+        "twice-users",
+        "twice the CPU a request, beside a live one with 8 users a second whose requests take four times as much",
+        REFUSED,
+        TWICE,
+        quick=True,
+        users=_users(8, HEAVY),
+    ),
+    Liar(
+        "twice-users-like",
+        "twice the CPU a request, beside a live one with 20 users a second whose requests are the load's",
+        REFUSED,
+        TWICE,
+        users=_users(20, "/", "/a", "/b"),
+    ),
     Liar("spin", "a thread that spins", REFUSED, "of a core", quick=True),
     Liar("wait8", "8 ms more wait a request", REFUSED, "p50"),
     Liar("slower-half", "every request takes twice as long", REFUSED, "p50"),
@@ -116,7 +140,7 @@ LIARS: Sequence[Liar] = (
     Liar("threads", "a thread is left by every request", REFUSED, "threads grew|start new thread"),
     Liar("memory", "64 KiB are kept by every request", REFUSED, "memory"),
     Liar("log-1mb", "1 MB of log for every request", REFUSED, "written", quick=True),
-    Liar("log-lines", "10,000 lines of log a second", REFUSED, "written|of a core|ms of CPU"),
+    Liar("log-lines", "10,000 lines of log a second", REFUSED, "wrote|written"),
     Liar(
         "hang",
         "from each worker's 60th request on nothing is answered",
@@ -171,6 +195,25 @@ LIARS: Sequence[Liar] = (
     Liar("good-slow-start", "a good release that is slow at first", PASSES),
     Liar("good-recycling", "a good release whose workers are replaced", PASSES, changes=RECYCLED),
     Liar("good-tight", "the same release again, where the load fits once", PASSES, changes=CROWDED, quick=True),
+    Liar(
+        "good-users",
+        "the same release beside a live one with 8 users a second whose requests take four times as much",
+        PASSES,
+        quick=True,
+        users=_users(8, HEAVY),
+    ),
+    Liar(
+        "good-users-light",
+        "the same release beside a live one with 20 users a second whose requests take hardly any CPU",
+        PASSES,
+        users=_users(20, LIGHT),
+    ),
+    Liar(
+        "good-users-mixed",
+        "the same release beside a live one with 6 users a second, one of three of whose requests is a heavy one",
+        PASSES,
+        users=_users(6, "/", LIGHT, HEAVY),
+    ),
     Liar("good-neighbour", "the same release beside a neighbour who takes the core", PASSES, meanwhile=BURSTS),
     Liar("good-reexec", "the same release while systemd begins anew", PASSES, meanwhile=REEXEC),
 )
@@ -182,7 +225,11 @@ def cells(quick: bool) -> list[Cell]:
     """A cell for each release."""
     rows = sorted((row for row in LIARS if row.quick or not quick), key=_alike)
     return [
-        Cell(row.name, {"version": VERSION, "what": row.what, "changes": dict(row.changes), "meanwhile": row.meanwhile})
+        Cell(
+            row.name,
+            {"version": VERSION, "what": row.what, "changes": dict(row.changes), "meanwhile": row.meanwhile}
+            | ({"users": [dict(arm) for arm in row.users]} if row.users else {}),
+        )
         for row in rows
     ]
 
@@ -220,7 +267,7 @@ def declared(folder: Path, liar: str, changes: Mapping[str, Any]) -> dict[str, A
         "name": APP,
         "source": {"path": str(folder), "as": "tree"},
         "entry_point": "liar:app",
-        "listen": "0.0.0.0:8200",
+        "listen": f"0.0.0.0:{PORT}",
         "worker_class": "gthread",
         "settings": {"workers": 2, "threads": 8},
         "health": {"path": "/healthz", "contains": "ok", "boot_seconds": 20},
@@ -260,7 +307,7 @@ class Scene:
         verdict: Mapping[str, Any] = {"stopped": True}
         while verdict.get("stopped") and tries < TRIES:
             tries += 1
-            with _meanwhile(self.engine, row.meanwhile):
+            with _meanwhile(self.engine, row.meanwhile), self._asked(row.users):
                 last = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")[-1]
             verdict = last.get("verdict") or {}
         notes: list[str] = last.get("notes", [])
@@ -273,9 +320,19 @@ class Scene:
             "cause": last.get("failed") or verdict.get("cause", ""),
             "told": [*verdict.get("told", []), *verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
             "attempts": verdict.get("attempts"),
+            "cpu": next((one for one in verdict.get("checks", []) if one["name"] == "cpu_relative"), None),
             "tries": tries,
             "seconds": round(time.monotonic() - begin, 1),
         }
+
+    @contextlib.contextmanager
+    def _asked(self, arms: Sequence[Mapping[str, Any]]) -> Iterator[None]:
+        """By users, through the public socket."""
+        if not arms:
+            yield
+            return
+        with self.engine.users(["127.0.0.1", PORT], arms, inside=True):
+            yield
 
 
 @contextlib.contextmanager

@@ -16,6 +16,7 @@ from headcount_bench import _liar_app, liars
 def test_every_liar_has_code_and_words() -> None:
     known = {**_liar_app.LIARS, **_liar_app.NOISY, **_liar_app.THREADS}
     plain = {"same", "good-recycling", "good-tight", "good-neighbour", "good-reexec"}
+    plain |= {"good-users", "good-users-light", "good-users-mixed"}
     assert {row.name for row in liars.LIARS} == set(known) | plain
     assert sum(row.expected == liars.PASSES for row in liars.LIARS) >= 10
     assert sum(row.expected != liars.PASSES for row in liars.LIARS) >= 40

@@ -139,6 +139,39 @@ def test_a_load_that_was_ended_says_so_and_never_passes() -> None:
     assert good.cause.startswith("the load was ended after 5.0 of 30 s: 18 of 100 requests failed; p95 is ")
 
 
+NEVER = [
+    'GET /report answered 500 (text/html "no price") each time (3 requests), so the path does not count in the weigh: x'
+]
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "first"),
+    [
+        (0, 500, 'weighed alone, GET /report answered 500 (text/html "no price") each time (3 requests); '),
+        (1, 500, 'weighed alone, GET /report answered 500 (text/html "no price") each time (3 requests); '),
+        (1, 200, ""),
+    ],
+)
+def test_a_page_that_was_never_answered_well_is_told_first_though_the_load_says_nothing_of_it(
+    asked: int, status: int, first: str
+) -> None:
+    count = 20 + asked
+    short = replace(
+        arm(50.0, 50.0),
+        start_s=[index / 50 for index in range(count)],
+        latency_ms=[50.0] * 20 + [50.0 if status == 200 else float("inf")] * asked,
+        status=[200] * 20 + [status] * asked,
+        planned=count,
+        failures=asked * (status != 200),
+        path=[0] * 20 + [1] * asked,
+    )
+    load = TrialLoad(short, None, RATE, 0.1, 0.01, False, stopped="the live generation suffered")
+    attempt = Judging(APP).judged(load, CALM, None)
+    verdict, _ = conclude(APP, attempt.verdict, attempt, [], [], measured={"uncounted": NEVER})
+    assert verdict.outcome == "inconclusive"
+    assert verdict.cause.startswith(f"{first}the live generation suffered")
+
+
 DEAD = replace(CALM, restarts=1, deaths="exited with status 3")
 LEFT = ["prices: the licence has expired", "[2026-11-25 23:40:01 +0000] [8] [ERROR] Worker (pid:9) exited with code 3"]
 

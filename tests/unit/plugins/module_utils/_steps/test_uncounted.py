@@ -8,7 +8,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds, unwell
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.uncounted import only_redirects, told, with_fix
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.uncounted import (
+    never_well,
+    only_redirects,
+    told,
+    with_fix,
+)
 
 AWAY = Answer(302, b"", 1.0, location="https://shop.example.com/?")
 FINE = Answer(200, b"ok", 1.0)
@@ -70,3 +75,11 @@ def test_an_answer_that_tells_what_to_declare_is_told_with_it(answer: Answer, fi
 def test_another_answer_is_told_as_it_is(answer: Answer) -> None:
     error = unwell(Ask.of_path({"path": "/"}), answer)
     assert with_fix(error) == error
+
+
+def test_what_was_answered_wrongly_each_time_is_found_again() -> None:
+    said = [told(0, ["GET /new answered 500"] * 3), told(2, ["GET /b answered 500"]), told(0, ["GET /c timed out"])]
+    assert never_well(said, "GET /new") == "weighed alone, GET /new answered 500 each time (3 requests)"
+    assert never_well(said, "GET /b") == ""
+    assert never_well(said, "GET /c") == ""
+    assert never_well(said, "GET /ne") == ""

@@ -41,8 +41,6 @@ def test_each_path_is_told_by_itself() -> None:
         ("GET /", 100, 0, 10.0, 20.0),
         ("POST /report", 6, 1, 300.0, math.inf),
     ]
-    assert found[0].sentence() == "GET /: p95 20 ms of 100 requests"
-    assert found[1].sentence() == "POST /report: 1 of 6 requests had no good answer"
     json.dumps([one.to_dict() for one in found], allow_nan=False)
 
 
@@ -51,7 +49,7 @@ def test_each_path_is_told_by_itself() -> None:
     [
         # the slow path is rare: all together the p95 is that of the fast one
         (([10.0] * 900, [812.0] * 100), {"p95_ms": 250}, "POST /report: p95 812 ms of 100 requests"),
-        (([10.0] * 900, [400.0] * 20 + [812.0] * 80), {"p99_ms": 500}, "POST /report: p95 812 ms of 100 requests"),
+        (([10.0] * 900, [400.0] * 20 + [812.0] * 80), {"p99_ms": 500}, "POST /report: p99 812 ms of 100 requests"),
         (([300.0] * 990, [280.0] * 10), {"p95_ms": 250}, "GET /: p95 300 ms of 990 requests"),
         (([10.0] * 900, [100.0] * 100), {"p95_ms": 250}, ""),
         (([300.0] * 1000,), {"p95_ms": 250}, ""),
@@ -72,8 +70,37 @@ def test_the_path_that_became_slower_is_named_not_the_one_that_always_was() -> N
     verdict = j.judge(new, live, Limits(memory_percent=None))
     assert verdict.outcome == j.FAIL
     assert by.slow_path(verdict, new, live, NAMES) == (
-        "GET /: p95 100 ms of 600 requests, 10 ms of the live generation's 600"
+        "GET /: p50 100 ms of 600 requests, 10 ms of the live generation's 600"
     )
+
+
+def test_the_path_is_told_at_the_quantile_that_was_breached() -> None:
+    """The slowest at p95 is another one: it always was slow now and then, and no limit on that was breached."""
+    live = samples([10.0] * 600, [20.0] * 180 + [900.0] * 120)
+    new = samples([40.0] * 600, [25.0] * 180 + [950.0] * 120)
+    verdict = j.judge(new, live, Limits(memory_percent=None))
+    assert verdict.cause.startswith("p50 is ")
+    assert by.slow_path(verdict, new, live, NAMES) == (
+        "GET /: p50 40 ms of 600 requests, 10 ms of the live generation's 600"
+    )
+    limited = j.judge(new, None, Limits(p50_ms=30, p95_ms=1000, memory_percent=None))
+    assert by.slow_path(limited, new, None, NAMES) == "GET /: p50 40 ms of 600 requests"
+
+
+def test_a_path_without_a_good_answer_at_that_quantile_is_told_so() -> None:
+    run = samples([10.0] * 900, [math.inf] * 80 + [20.0] * 20)
+    verdict = j.judge(run, None, Limits(p95_ms=250, error_rate=0.5, memory_percent=None))
+    assert by.slow_path(verdict, run, None, NAMES) == "POST /report: 80 of 100 requests had no good answer"
+
+
+def test_of_two_breached_limits_the_one_that_decided_is_told() -> None:
+    run = samples([50.0] * 500 + [60.0] * 20, [300.0] * 100)
+    checks = (
+        j.Check("p50", j.INCONCLUSIVE, 50.0, 50.0, (None, None), "p50 may be above its limit"),
+        j.Check("p95", j.FAIL, 300.0, 250.0, (None, None), "p95 is above its limit"),
+    )
+    verdict = j.Verdict(j.FAIL, "p95 is above its limit", checks, (), False)
+    assert by.slow_path(verdict, run, None, NAMES) == "POST /report: p95 300 ms of 100 requests"
 
 
 def test_nothing_is_named_where_nothing_was_measured() -> None:

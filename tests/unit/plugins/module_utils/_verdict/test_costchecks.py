@@ -45,17 +45,19 @@ def used(
     noise: float = 0.15,
     written_mib: float = 0.0005,
     seed: int = 1,
-    **levels: Callable[[float], float],
+    by_itself_mib: float = 0.0,
+    **levels: Callable[[float], float | None],
 ) -> j.MemoryEvidence:
     """Looks twice a second at a generation that takes so much CPU for each request, and so many cores by itself."""
     source = random.Random(seed)
     columns: dict[str, list[float | None]] = {name: [] for name in u.COLUMNS}
     cpu = written = 0.0
-    level = {
+    level: dict[str, Callable[[float], float | None]] = {
         "descriptors": lambda _: 20.0,
         "threads": lambda _: 9.0,
         "pss_mib": lambda _: 50.0,
         "begun": lambda _: 3.0,
+        "requests": lambda _: None,
         **levels,
     }
     for look in range(-10, 68):
@@ -65,6 +67,7 @@ def used(
             cpu += 0.5 * RATE * cpu_ms / 1000.0 * source.uniform(1 - noise, 1 + noise)
             written += 0.5 * RATE * written_mib
         cpu += 0.5 * idle
+        written += 0.5 * by_itself_mib
         row = (
             second,
             cpu,
@@ -72,7 +75,7 @@ def used(
             *(level[name](min(1.0, max(0.0, (second - 0.5) / SECONDS))) for name in u.COLUMNS[3:]),
         )
         for name, value in zip(u.COLUMNS, row):
-            columns[name].append(round(value, 4))
+            columns[name].append(None if value is None else round(value, 4))
     return j.MemoryEvidence(100.0, "cgroup", pss_mib=50.0, limit_mib=200.0, use=columns)
 
 
@@ -171,10 +174,12 @@ def test_what_was_not_counted_is_told() -> None:
     assert verdict.outcome == j.PASS
     assert "CPU a request (that of the live generation was not counted throughout)" in verdict.uncompared
     assert "; not compared: CPU a request (that of the live generation" in verdict.cause
-    busy = judged(used(5.0), used(5.0, idle=0.5))
-    assert "CPU a request (users, or the live generation itself, took 0.5 of a core beside the trial's requests)" in (
-        busy.uncompared
-    )
+    assert judged(used(5.0), used(5.0, idle=0.5)).check("cpu_relative").value == pytest.approx(1.0, abs=0.1)
+    busy = judged(used(10.0), used(5.0, idle=0.5))
+    assert (
+        "CPU a request (users, or the live generation itself, took 0.5 of a core beside the trial's requests, "
+        "and nobody counted theirs)"
+    ) in busy.uncompared
 
 
 @pytest.mark.parametrize(
@@ -281,6 +286,30 @@ def test_what_is_written_for_each_request(each: float, live: float | None, outco
     verdict = judged(used(written_mib=each), old)
     assert verdict.outcome == outcome
     assert sum("were written (log and files)" in words for words in verdict.warnings) == told
+
+
+def test_a_release_that_writes_far_more_is_told_where_it_passes() -> None:
+    verdict = judged(used(written_mib=0.018), used(written_mib=0.0005, seed=2))
+    assert verdict.outcome == j.PASS
+    told = "were written (log and files) for each request, "
+    assert told in verdict.cause
+    assert verdict.cause.endswith("see what it logs, and at which level")
+    assert any(told in words for words in verdict.told)
+    assert told not in judged(used(written_mib=0.018), used(written_mib=0.018, seed=2)).cause
+
+
+def test_a_release_that_logs_by_itself_is_refused_though_a_request_writes_little() -> None:
+    """10,000 lines a second are 0.8 MiB, and 27 KiB for each request of 30 a second."""
+    verdict = judged(used(by_itself_mib=0.8), used(seed=2))
+    assert verdict.outcome == j.FAIL
+    assert not verdict.hard
+    assert verdict.cause.startswith("while nobody asked it, the candidate wrote 8")
+    assert "KiB a second (log and files), the live generation 0 KiB: something in it writes by itself" in verdict.cause
+    assert judged(used(by_itself_mib=0.8), used(by_itself_mib=0.7, seed=2)).outcome == j.PASS
+    assert judged(used(by_itself_mib=0.1), used(seed=2)).outcome == j.PASS
+    assert judged(used(by_itself_mib=0.8), None).outcome == j.PASS
+    beginning = used(by_itself_mib=0.8, begun=lambda part: 3.0 + (part > 0.95))
+    assert judged(beginning, used(seed=2)).outcome == j.PASS
 
 
 def test_identical_releases_are_never_told_apart_by_what_they_use() -> None:

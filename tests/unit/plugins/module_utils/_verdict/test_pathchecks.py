@@ -266,6 +266,19 @@ def test_what_the_candidate_alone_answers_wrongly_is_told_first_though_the_live_
     assert verdict.outcome == j.INCONCLUSIVE
 
 
+def test_a_new_page_that_is_answered_wrongly_is_told_first_whatever_else_is_inconclusive() -> None:
+    new, old = samples([[GOOD] * 20 + [NONE] * 4, [WRONG] * 9]), samples([[GOOD] * 21 + [NONE] * 3, []])
+    names = ["GET /", "GET /new"]
+    stopped = j.judge_stopped("it suffered", new, old, LIMITS, path_names=names)
+    assert stopped.cause.startswith("GET /new: 9 of 9 answered 500; it suffered; ")
+    short = samples([[GOOD] * 40, [WRONG] * 2])
+    verdict = j.judge(short, samples([[GOOD] * 40, []]), LIMITS, names=names)
+    assert verdict.outcome == j.INCONCLUSIVE
+    assert verdict.cause.startswith("GET /new: 2 of 2 answered 500; not a measurement: 42 requests are too few")
+    first = j.judge(short, None, LIMITS, names=names)
+    assert first.cause.startswith("GET /new: 2 of 2 answered 500; not a measurement: ")
+
+
 @pytest.mark.parametrize(
     ("new", "old"),
     [
