@@ -293,11 +293,11 @@ def few_processes(scene: Scene) -> None:
 
 
 def few_for_generators(scene: Scene) -> None:
-    """systemd would have a sixth of some fifty processes for itself once it reads its unit files: too few to begin its
+    """systemd would have a sixth of some thirty processes for itself once it reads its unit files: too few to begin its
     generators by, so that the units that they made would be gone. Nothing is changed, nor written."""
     before = scene.live()
     staged = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())[-1].get("number")
-    with scene.generators_kept(), scene.few_tasks(40):
+    with scene.generators_kept(), scene.few_tasks(20):
         why = "no room for systemd to read its unit files again.*init.scope/pids.max"
         done = scene.engine.steps(APP, "promote", number=staged, gone=scene.gone())
         refused(scene, done, why, "promote", bad_kept=False)
@@ -451,7 +451,7 @@ HOSTS = [
     ),
     Row(
         "host/few-for-generators",
-        "the host can begin forty more processes or threads, of which systemd would have too few for its generators",
+        "the host can begin twenty more processes or threads, of which systemd would have too few for its generators",
         "neither staged nor promoted, with the count, the limit and the fix; what generators made is as it was",
         few_for_generators,
     ),
