@@ -19,6 +19,7 @@ from .row import GROUPS, Row
 from .takeovercuts import CUTS
 from .takeovers import TAKEOVERS
 from .takeoverstill import STILLS
+from .watched import WATCHED
 
 ROWS: list[Row] = [
     *RELEASES,
@@ -38,6 +39,7 @@ ROWS: list[Row] = [
     *CUTS,
     *PREPARES,
     *LIVING,
+    *WATCHED,
 ]
 
 __all__ = ["GROUPS", "ROWS", "Row"]
