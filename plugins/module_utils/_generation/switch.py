@@ -18,11 +18,11 @@ from .._os.systemd import SystemdError
 from .._os.taken import address_taken
 from . import generations, store
 from .answers import HEALTH, WELL, Answers
-from .beginnable import no_room
+from .beginnable import leaves_first, no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
-from .instances import Instances
+from .instances import POLL_SECONDS, Instances
 from .meanwhile import meanwhile_words
 from .processes import AS_THE_SERVER, Processes
 from .takeover import Takeover, taken
@@ -112,8 +112,13 @@ def _switch_shared(
     lenient: bool,
 ) -> Seen:
     full = no_room(instances, new, instances.layout.service_unit(new), back=lenient)
-    if full and _look(instances, old, before).well:  # one that is broken makes room when it leaves
-        raise Untouched("promote", full)
+    if full:
+        was = _look(instances, old, before)
+        first = leaves_first(instances, new, old, was.well) if lenient else ""
+        if first:
+            return _switch_in_turn(instances, old, new, app, verify_seconds, was, first)
+        if was.well:  # one that is broken makes room when it leaves
+            raise Untouched("promote", full)
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
     looking = Background(lambda: _look(instances, old, before))
@@ -141,6 +146,29 @@ def _switch_shared(
         seen = {**seen, "before": was.told()}
     opened = opened or _open_again(instances, new, app)
     seen = {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+    return {**seen, "unread": unread} if unread else seen
+
+
+def _switch_in_turn(
+    instances: Instances, old: int, new: int, app: Plain, verify_seconds: float, was: Answers, why: str
+) -> Seen:
+    """`old` leaves before `new` is begun, as there is no room for both: the public socket stays open, and requests wait
+    in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room."""
+    opened = _open_public(instances, app["listen"])
+    unread = _make_live_again(instances, new)  # what comes while neither runs is to wake `new`
+    leaving = instances.layout.service_unit(old)
+    instances.systemd.begin_stop(leaving)
+    while not instances.systemd.state(leaving).gone:
+        if not no_room(instances, new, instances.layout.service_unit(new), back=True):
+            break
+        instances.sleep(POLL_SECONDS)
+    boot = instances.join(new, app["health"])
+    seen = _verify_alone(instances, old, new, app, verify_seconds, was, was.rank >= HEALTH)
+    wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
+    seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
+    opened = opened or _open_again(instances, new, app)
+    seen = {**seen, "boot_seconds": round(boot, 2), "in_turn": why, **({"opened": opened} if opened else {})}
+    seen = seen if was.well else {**seen, "before": was.told()}
     return {**seen, "unread": unread} if unread else seen
 
 
@@ -407,6 +435,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
     """
     lines = [*seen.get("former", []), *([seen["opened"]] if seen.get("opened") else [])]
     lines += [seen["unread"]] if seen.get("unread") else []
+    lines += [seen["in_turn"]] if seen.get("in_turn") else []
     if seen.get("before"):
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):

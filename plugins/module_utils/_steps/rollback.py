@@ -10,6 +10,7 @@ from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
 from .._generation import generations, store, truth
+from .._generation.beginnable import leaves_first
 from .._generation.failures import StepFailed, sentence
 from .._generation.names import save_aside
 from .._generation.switch import told
@@ -99,12 +100,17 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
             record = app.record(target)
             changed = changed_by_drop_ins(app, target)
-            if old is not None and app.instances.look(old).well:
+            well = old is not None and app.instances.look(old).well
+            first = leaves_first(app.instances, target, old, well) if old is not None else ""
+            if first:
+                app.say(first)
+            if well:
                 # What the host has for all services is its own affair; what is for this app was never tried.
                 untried = changed_by_drop_ins(app, target, shared=False)
                 if untried:
                     raise StepFailed("rollback", f"generation {target} is not what was tried: {untried[0]}")
-                _prove(app, target, record.app)
+                if not first:
+                    _prove(app, target, record.app)
             seen = switch_counted(app, old, target, record.app, lenient=True)
         except (StepFailed, SystemdError, OSError) as error:
             cause = error.cause if isinstance(error, StepFailed) else sentence(error)
