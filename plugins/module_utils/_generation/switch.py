@@ -28,6 +28,9 @@ from .processes import AS_THE_SERVER, Processes
 from .takeover import Takeover, taken
 from .verify import Seen, answers_all, verify
 
+END_SECONDS = 5.0
+"""The kernel may count what was killed for a while."""
+
 
 def same_address(instances: Instances, one: int, other: int) -> bool:
     """Whether two generations listen on the same public address; one whose unit is gone is taken to be no other."""
@@ -156,12 +159,8 @@ def _switch_in_turn(
     in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room."""
     opened = _open_public(instances, app["listen"])
     unread = _make_live_again(instances, new)  # what comes while neither runs is to wake `new`
-    leaving = instances.layout.service_unit(old)
-    instances.systemd.begin_stop(leaving)
-    while not instances.systemd.state(leaving).gone:
-        if not no_room(instances, new, instances.layout.service_unit(new), back=True):
-            break
-        instances.sleep(POLL_SECONDS)
+    instances.systemd.begin_stop(instances.layout.service_unit(old))
+    _await_room(instances, old, new)
     boot = instances.join(new, app["health"])
     seen = _verify_alone(instances, old, new, app, verify_seconds, was, was.rank >= HEALTH)
     wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
@@ -170,6 +169,22 @@ def _switch_in_turn(
     seen = {**seen, "boot_seconds": round(boot, 2), "in_turn": why, **({"opened": opened} if opened else {})}
     seen = seen if was.well else {**seen, "before": was.told()}
     return {**seen, "unread": unread} if unread else seen
+
+
+def _await_room(instances: Instances, old: int, new: int) -> None:
+    """Until there is room for `new`, or `old` has left and nothing more of it can be expected to end.
+
+    What `old` began beside its server is ended last: a request may wake `new` by then, and what it could not begin up
+    to here is not to be held against it.
+    """
+    left: float | None = None
+    while no_room(instances, new, instances.layout.service_unit(new), back=True):
+        now = instances.monotonic()
+        if left is None and instances.systemd.state(instances.layout.service_unit(old)).gone:
+            left = now
+        if left is not None and now - left >= END_SECONDS:
+            return
+        instances.sleep(POLL_SECONDS)
 
 
 def _processes_down(instances: Instances, number: int, seconds: float) -> list[str]:

@@ -368,24 +368,28 @@ def streams_guarded(scene: Scene) -> None:
 
 
 HOARDING = Shape("threads", "takes all threads that it may begin", "answered 500")
-HOARDED = 268
-"""So many more tasks the host can begin: the release takes those that its unit may have (256), and few are left."""
+HOARDED, ALL_HOARDED = 268, 200
+"""So many more tasks the host can begin: the release takes those that its unit may have (256), and few are left, or
+none, so that the guard cannot even begin systemctl."""
 SLICE, SLICE_TASKS = "hoarding.slice", 150
 LEAVES_FIRST = r"generation \d+ leaves before generation \d+ is begun, and requests wait meanwhile"
+ENDED = r"could begin no process any more, .* it was asked to end \(SIGTERM\), and requests waited meanwhile"
 CLOSED_SECONDS = 1.5
 """So long after it was asked to end, Gunicorn may accept a request still."""
 
 
 def _only_the_faults(scene: Scene, live: int | None) -> None:
     """What users lost up to when `live` began to leave is the fault's; whoever came after that was to be served."""
-    asked = f"systemctl show --timestamp=unix -P ActiveExitTimestamp {APP}@{live}.service"
-    left = scene.sh(asked).strip().lstrip("@")
-    scene.seen.must(left.isdigit(), f"when it left is not known: {left!r}")
-    if left.isdigit() and scene.seen.window:
-        scene.seen.window[1] = float(left) + 1.0 + CLOSED_SECONDS
+    log = f"journalctl --sync; journalctl -q -u {APP}@{live}.service -o short-unix"
+    told = re.search(r"\d+\.\d+", scene.sh(f"{log} | grep 'Handling signal: term' | tail -1"))
+    scene.seen.must(told, "its log does not tell when it was asked to end")
+    if told and scene.seen.window:
+        scene.seen.window[1] = float(told[0]) + CLOSED_SECONDS
 
 
-def hoarding(way: Callable[[Scene, int | None], str], in_slice: bool) -> Callable[[Scene], None]:
+def hoarding(
+    way: Callable[[Scene, int | None], str], in_slice: bool, spare: int = HOARDED, says: str = LEAVES_FIRST
+) -> Callable[[Scene], None]:
     """The live release has taken so many threads that there is no room for another beside it: it leaves first, what
     comes meanwhile waits, and nobody who came after that loses a request. `in_slice`: the limit is its slice's, of
     which nothing is left."""
@@ -400,12 +404,12 @@ def hoarding(way: Callable[[Scene, int | None], str], in_slice: bool) -> Callabl
             if in_slice:
                 scene.sh(limit)
             else:
-                stack.enter_context(scene.few_tasks(HOARDED))
+                stack.enter_context(scene.few_tasks(spare))
             live = stack.enter_context(broken(scene, HOARDING, guard={"minutes": 5}, **THREADS, **more))
             text = way(scene, live)
         _only_the_faults(scene, live)
         scene.seen.told.append(" ".join(text.split())[:400])
-        scene.seen.must(re.search(LEAVES_FIRST, text), f"it does not say that it left first: {text}")
+        scene.seen.must(re.search(says, text), f"it does not say that it left first: {text}")
         _back(scene, before, answering)
         if in_slice:
             scene.sh(f"systemctl set-property --runtime {SLICE} TasksMax=infinity")
@@ -424,7 +428,7 @@ def _by_hand(scene: Scene, live: int | None) -> str:
 
 def _by_the_guard(scene: Scene, live: int | None) -> str:
     _await_guard(scene, live)
-    _taken_back(scene, live, "failed|answered 500|requests")
+    _taken_back(scene, live, "failed|answered 500|requests|could begin no process")
     back = [entry for entry in scene.engine.ledger(APP) if entry["event"] == "reverted"][-1:]
     return "; ".join(back[0].get("told") or []) if back else "nothing"
 
@@ -635,6 +639,13 @@ BROKEN = [
             ("guarded", "the host guards it", _by_the_guard),
         )
         for in_slice, whose in ((False, "the host's limit"), (True, "that of its slice"))
+    ),
+    Row(
+        "broken/threads-guarded-nothing-left",
+        "the live release has taken all threads that the host may begin, so that no process can be begun, not even "
+        "systemctl; the host guards it",
+        "the guard has it end, requests wait meanwhile, and nobody who came after that loses one",
+        hoarding(_by_the_guard, False, ALL_HOARDED, ENDED),
     ),
     Row(
         "broken/rollback-interrupted",
