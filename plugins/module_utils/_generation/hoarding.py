@@ -77,7 +77,7 @@ def end(instances: Instances, found: Hoard, old: int, target: int) -> str:
     store.activate(instances.layout, target)
     try:
         os.kill(found.master, signal.SIGTERM)
-        deadline = instances.monotonic() + _graceful_seconds(instances.layout, old) + END_SECONDS
+        deadline = instances.monotonic() + graceful_seconds(instances.layout, old) + END_SECONDS
         while nothing_begins(instances.systemd):
             if instances.monotonic() >= deadline:
                 raise StepFailed("rollback", f"{found.words()}; it was asked to end (SIGTERM), and did not")
@@ -89,6 +89,7 @@ def end(instances: Instances, found: Hoard, old: int, target: int) -> str:
     return f"{found.words()}; it was asked to end (SIGTERM), and requests waited meanwhile"
 
 
-def _graceful_seconds(layout: Layout, number: int) -> float:
+def graceful_seconds(layout: Layout, number: int) -> float:
+    """What a generation has to end the requests that it has."""
     settings = (generations.record(layout, number).get("plan") or {}).get("settings") or {}
     return float((settings.get("graceful_timeout") or {}).get("value") or 60.0)

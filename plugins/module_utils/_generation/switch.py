@@ -22,10 +22,12 @@ from .beginnable import leaves_first, no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
+from .hoarding import graceful_seconds
 from .instances import POLL_SECONDS, Instances
 from .meanwhile import meanwhile_words
 from .processes import AS_THE_SERVER, Processes
 from .takeover import Takeover, taken
+from .units import STOP_SLACK_SECONDS
 from .verify import Seen, answers_all, verify
 
 END_SECONDS = 5.0
@@ -159,7 +161,7 @@ def _switch_in_turn(
     in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room."""
     opened = _open_public(instances, app["listen"])
     unread = _make_live_again(instances, new)  # what comes while neither runs is to wake `new`
-    instances.systemd.begin_stop(instances.layout.service_unit(old))
+    instances.leave(old, wait=False)  # with its own socket: who asked there in vain would have it started again
     _await_room(instances, old, new)
     boot = instances.join(new, app["health"])
     seen = _verify_alone(instances, old, new, app, verify_seconds, was, was.rank >= HEALTH)
@@ -177,12 +179,13 @@ def _await_room(instances: Instances, old: int, new: int) -> None:
     What `old` began beside its server is ended last: a request may wake `new` by then, and what it could not begin up
     to here is not to be held against it.
     """
-    left: float | None = None
+    begin = instances.monotonic()
+    most = graceful_seconds(instances.layout, old) + STOP_SLACK_SECONDS
     while no_room(instances, new, instances.layout.service_unit(new), back=True):
         now = instances.monotonic()
-        if left is None and instances.systemd.state(instances.layout.service_unit(old)).gone:
-            left = now
-        if left is not None and now - left >= END_SECONDS:
+        if instances.systemd.state(instances.layout.service_unit(old)).gone:
+            most = min(most, now - begin)
+        if now - begin >= most + END_SECONDS:
             return
         instances.sleep(POLL_SECONDS)
 

@@ -716,7 +716,8 @@ class TestRoomForTasks:
             swollen.answer("1.sock", "/", 500)
         seen = switch(swollen.instances, 1, 2, APP, 1.0, APP, lenient=True)
         said = swollen.systemd.said
-        assert said.index("reload") < said.index("stop shop@1.service") < said.index("start shop@2.socket")
+        leaves = said.index("stop shop@1.service shop@1.socket")  # nobody who asked there in vain wakes it again
+        assert said.index("reload") < leaves < said.index("start shop@2.socket")
         assert not {"stop shop.socket", "start shop.socket"} & set(said)  # it holds the requests that wait
         assert swollen.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
         words = [line for line in told(1, seen) if "leaves before" in line]
@@ -732,7 +733,7 @@ class TestRoomForTasks:
         self, swollen: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """What has left its tasks may still end the requests that it has."""
-        monkeypatch.setattr(Systemd, "begin_stop", lambda *_: swollen.systemd.said.append("begins to leave"))
+        monkeypatch.setattr(Systemd, "begin_stop", lambda _, *units: swollen.systemd.said.append("begins to leave"))
 
         def sleep(seconds: float) -> None:
             (swollen.root / "sys/fs/cgroup/pids.current").write_text("60\n", encoding="utf-8")
@@ -741,6 +742,14 @@ class TestRoomForTasks:
         switch(swollen.instances, 1, 2, APP, 0.0, APP, lenient=True)
         said = swollen.systemd.said
         assert said.index("begins to leave") < said.index("start shop@2.socket") < said.index("stop shop@1.service")
+
+    def test_room_that_does_not_come_is_not_waited_for_for_ever(
+        self, swollen: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(Systemd, "begin_stop", lambda *_: None)
+        begin = swollen.time
+        switch(swollen.instances, 1, 2, APP, 0.0, APP, lenient=True)
+        assert 70.0 <= swollen.time - begin < 90.0
 
     def test_where_the_other_one_does_not_come_up_it_is_started_again(self, swollen: Host) -> None:
         swollen.systemd.broken = {"shop@2.service"}
