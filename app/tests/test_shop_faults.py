@@ -325,6 +325,23 @@ def test_a_release_that_comes_to_answer_no_http(broken: Path, shape: str, sent: 
         assert ours.recv(100) == b""
 
 
+def test_a_release_that_comes_to_take_all_threads(broken: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left = [1, 1, 1]
+
+    def start(thread: threading.Thread) -> None:
+        if not left:
+            raise RuntimeError("can't start new thread")
+        left.pop()
+
+    client = app_with("turns:threads").test_client()
+    assert client.get("/").status_code == 200
+    broken.touch()
+    monkeypatch.setattr(threading.Thread, "start", start)
+    client.application.testing = False
+    assert [client.get(path).status_code for path in ("/", "/healthz")] == [500, 200]
+    assert left == []
+
+
 def test_a_release_that_does_not_start_any_more(broken: Path) -> None:
     assert app_with("turns:dead").test_client().get("/").status_code == 200
     broken.touch()

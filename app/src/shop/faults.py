@@ -47,12 +47,13 @@ CATALOGUE: Mapping[str, str] = {
     "proxied": "proxied: every request is refused that is not for shop.example.com, over https (by its header) and "
     "from an address",
     "turns": "turns:SHAPE: from when /etc/shop.broken is there on, it is dead, hanging, slow, errors (500 on all but "
-    "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third) or dropping",
+    "health), garbage, health (500 there alone), path (500 on /wait alone), some (500 on each third), dropping or "
+    "threads (begins all that it may, and answers 500 on all but health then)",
     "fork_bomb": "fork_bomb:N: create_app() starts N processes (at most 5000) that live for 60 s",
 }
 COUNTS: Mapping[str, tuple[str, float]] = {"leaves": ("leaves_at", 1e9), "fork_bomb": ("fork_bomb", 5000)}
 BROKEN_FILE = Path("/etc/shop.broken")
-SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping")
+SHAPES = ("dead", "hanging", "slow", "errors", "garbage", "health", "path", "some", "dropping", "threads")
 OWN_NAME = "shop.example.com"
 HANG_MS = 3_600_000.0
 SLOW_MS = 3_000.0
@@ -261,6 +262,8 @@ class Injector:
                 self._owed -= 1.0
             if faults.leak_bytes:
                 self._kept.append(work.hold(faults.leak_bytes))
+        if self.turned("threads"):
+            self.hoard()
         if faults.crash_first_request:
             self.die(EXIT_STATUS)
         if count == faults.leaves_at:
@@ -297,6 +300,11 @@ class Injector:
     def kept_bytes(self) -> int:
         """Memory that faults hold in this process."""
         return sum(len(block) for block in self._kept)
+
+    def hoard(self) -> None:
+        """Begin threads that do not end, until no more may be begun. Raises RuntimeError then, as Python does."""
+        while True:
+            threading.Thread(target=work.wait, args=(HANG_MS,)).start()
 
     @staticmethod
     def _fork(count: int) -> None:

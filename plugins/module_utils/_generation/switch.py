@@ -18,16 +18,21 @@ from .._os.systemd import SystemdError
 from .._os.taken import address_taken
 from . import generations, store
 from .answers import HEALTH, WELL, Answers
-from .beginnable import no_room
+from .beginnable import leaves_first, no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
-from .instances import Instances
+from .hoarding import graceful_seconds
+from .instances import POLL_SECONDS, Instances
 from .meanwhile import meanwhile_words
 from .processes import AS_THE_SERVER, Processes
 from .reloads import try_reload
 from .takeover import Takeover, taken
+from .units import STOP_SLACK_SECONDS
 from .verify import Seen, answers_all, verify
+
+END_SECONDS = 5.0
+"""The kernel may count what was killed for a while."""
 
 
 def same_address(instances: Instances, one: int, other: int) -> bool:
@@ -113,8 +118,13 @@ def _switch_shared(
     lenient: bool,
 ) -> Seen:
     full = no_room(instances, new, instances.layout.service_unit(new), back=lenient)
-    if full and _look(instances, old, before).well:  # one that is broken makes room when it leaves
-        raise Untouched("promote", full)
+    if full:
+        was = _look(instances, old, before)
+        first = leaves_first(instances, new, old, was.well) if lenient else ""
+        if first:
+            return _switch_in_turn(instances, old, new, app, verify_seconds, was, first)
+        if was.well:  # one that is broken makes room when it leaves
+            raise Untouched("promote", full)
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
     looking = Background(lambda: _look(instances, old, before))
@@ -143,6 +153,42 @@ def _switch_shared(
     opened = opened or _open_again(instances, new, app)
     seen = {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
     return {**seen, "unread": unread} if unread else seen
+
+
+def _switch_in_turn(
+    instances: Instances, old: int, new: int, app: Plain, verify_seconds: float, was: Answers, why: str
+) -> Seen:
+    """`old` leaves before `new` is begun, as there is no room for both: the public socket stays open, and requests wait
+    in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room."""
+    opened = _open_public(instances, app["listen"])
+    unread = _make_live_again(instances, new)  # what comes while neither runs is to wake `new`
+    instances.leave(old, wait=False)  # with its own socket: who asked there in vain would have it started again
+    _await_room(instances, old, new)
+    boot = instances.join(new, app["health"])
+    seen = _verify_alone(instances, old, new, app, verify_seconds, was, was.rank >= HEALTH)
+    wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
+    seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
+    opened = opened or _open_again(instances, new, app)
+    seen = {**seen, "boot_seconds": round(boot, 2), "in_turn": why, **({"opened": opened} if opened else {})}
+    seen = seen if was.well else {**seen, "before": was.told()}
+    return {**seen, "unread": unread} if unread else seen
+
+
+def _await_room(instances: Instances, old: int, new: int) -> None:
+    """Until there is room for `new`, or `old` has left and nothing more of it can be expected to end.
+
+    What `old` began beside its server is ended last: a request may wake `new` by then, and what it could not begin up
+    to here is not to be held against it.
+    """
+    begin = instances.monotonic()
+    most = graceful_seconds(instances.layout, old) + STOP_SLACK_SECONDS
+    while no_room(instances, new, instances.layout.service_unit(new), back=True):
+        now = instances.monotonic()
+        if instances.systemd.state(instances.layout.service_unit(old)).gone:
+            most = min(most, now - begin)
+        if now - begin >= most + END_SECONDS:
+            return
+        instances.sleep(POLL_SECONDS)
 
 
 def _processes_down(instances: Instances, number: int, seconds: float) -> list[str]:
@@ -408,6 +454,7 @@ def told(old: int | None, seen: Seen) -> list[str]:
     """
     lines = [*seen.get("former", []), *([seen["opened"]] if seen.get("opened") else [])]
     lines += [seen["unread"]] if seen.get("unread") else []
+    lines += [seen["in_turn"]] if seen.get("in_turn") else []
     if seen.get("before"):
         lines.append(f"generation {old} was broken, so it left first: {seen['before']}")
     if seen.get("despite"):

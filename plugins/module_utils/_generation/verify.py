@@ -31,9 +31,10 @@ class Seen(TypedDict, total=False):
     wrong with it.
 
     Of a switch too: seconds until it answered (`boot_seconds`); that the public socket was `opened` again; that systemd
-    left its unit files `unread`; how the old one was broken, so that it left first (`before`); what is wrong with the
-    new one, which was kept (`despite`); and what `users` got meanwhile. In sentences: which files went with the old one
-    (`losing`); of a unix socket, who is `shut_out` of it.
+    left its unit files `unread`; why the old one left before the new one was begun (`in_turn`); how the old one was
+    broken, so that it left first (`before`); what is wrong with the new one, which was kept (`despite`); and what
+    `users` got meanwhile. In sentences: which files went with the old one (`losing`); of a unix socket, who is
+    `shut_out` of it.
     """
 
     checks: int
@@ -42,6 +43,7 @@ class Seen(TypedDict, total=False):
     boot_seconds: float
     opened: str
     unread: str
+    in_turn: str
     before: str
     despite: str
     users: Users

@@ -21,7 +21,7 @@ from typing import Callable
 
 from .._declaration.app import Health
 from .._declaration.patience import flight_seconds
-from .._generation import generations, goingback
+from .._generation import generations, goingback, hoarding
 from .._generation.failures import StepFailed, sentence
 from .._generation.goingback import GoingBack
 from .._generation.ledger import now_text
@@ -135,7 +135,8 @@ class _Attempt:
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
-    since when. `attempt`: the last start that systemd says is up. `got`: what its users got, once it was to go back."""
+    since when. `attempt`: the last start that systemd says is up. `hoarding`: the last look could begin nothing, as it
+    has taken all. `got`: what its users got, once it was to go back."""
 
     app: AppOnHost
     orders: Orders
@@ -146,6 +147,7 @@ class _Guarded:
     again: float = 0.0
     down: tuple[str, float] | None = None
     attempt: _Attempt | None = None
+    hoarding: bool = False
     got: str | None = None
 
     def until(self, now: float) -> float:
@@ -172,7 +174,8 @@ class _Guarded:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
         seen = _seen(self.view)
         current = seen.current if seen is not None else None
-        dead = self._dead(current, now) if seen is not None else ""
+        self.hoarding = self.hoarding and seen is None
+        dead = self._dead(current, now) if seen is not None else self._hoards()
         if dead:
             return self._go_back(dead, now) if now >= self.again else ""
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
@@ -219,6 +222,12 @@ class _Guarded:
         since = self.down[1] if self.down is not None else now
         self.down = (f"{name} is {state.active}, and has not run for {short(now - since)} s", since)
         return self.down[0] if now - since > self._boot_seconds() + DEAD_S else ""
+
+    def _hoards(self) -> str:
+        """That it has taken the last process of this host, once two looks in a row have found so."""
+        found = hoarding.hoard(self.app.layout, self.orders.generation)
+        before, self.hoarding = self.hoarding, found is not None and hoarding.nothing_begins(self.app.systemd)
+        return found.words() if found is not None and self.hoarding and before else ""
 
     def _up(self, state: UnitState, current: InstanceView | None, now: float) -> bool:
         """Whether that start has come up, and is not another one that is about to fail: systemd calls it active as soon

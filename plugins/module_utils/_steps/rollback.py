@@ -9,7 +9,8 @@ import os
 from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
-from .._generation import generations, store, truth
+from .._generation import generations, hoarding, store, truth
+from .._generation.beginnable import leaves_first
 from .._generation.failures import StepFailed, sentence
 from .._generation.names import save_aside
 from .._generation.reloads import reload_for
@@ -76,8 +77,10 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
     """
     # Before the lock, which would make a folder for an app that is not there.
     reverts = event == "reverted"  # the guard of the host may have been quicker
-    number, before = rollback_target(app, wanted, reverts), generations.live(app.layout)
+    found, before = _hoard(app), generations.live(app.layout)
+    number = rollback_target(app, wanted, reverts) if found is None else before
     with app.alone("rollback", number, urgent=not reverts):
+        made = _end(app, found, wanted)
         target = rollback_target(app, wanted, reverts)
         old, healed = generations.live(app.layout), list[str]()
         if wanted is None and old != before:
@@ -87,7 +90,7 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
                 "what to leave",
             )
         try:
-            healed = heal(app, start=False)
+            healed = [*made, *heal(app, start=False)]
             old = generations.live(app.layout)
             if old == target:  # only the link to it was lost, or somebody went back meanwhile
                 healed += heal(app)
@@ -100,12 +103,8 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")
             record = app.record(target)
             changed = changed_by_drop_ins(app, target)
-            if old is not None and app.instances.look(old).well:
-                # What the host has for all services is its own affair; what is for this app was never tried.
-                untried = changed_by_drop_ins(app, target, shared=False)
-                if untried:
-                    raise StepFailed("rollback", f"generation {target} is not what was tried: {untried[0]}")
-                _prove(app, target, record.app)
+            if old is not None:
+                _spare_users(app, old, target, record.app)
             seen = switch_counted(app, old, target, record.app, lenient=True)
         except (StepFailed, SystemdError, OSError) as error:
             cause = error.cause if isinstance(error, StepFailed) else sentence(error)
@@ -125,6 +124,39 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             )
             app.write_local_fact()
     return {"from": old, "to": target, "verified": seen, "healed": healed, "told": words}
+
+
+def _hoard(app: AppOnHost) -> hoarding.Hoard | None:
+    """What is live, where it has taken the last process of this host: systemd cannot even be asked. Else None."""
+    found = hoarding.hoard(app.layout, generations.live(app.layout))
+    return found if found is not None and hoarding.nothing_begins(app.systemd) else None
+
+
+def _end(app: AppOnHost, found: hoarding.Hoard | None, wanted: int | None) -> list[str]:
+    """Have what took the last process leave, for the generation that is gone back to. Returns what was done."""
+    live = generations.live(app.layout)
+    target = wanted if wanted is not None else truth.rollback_target(app.layout, live)
+    if found is None or live is None or target in (None, live):
+        return []
+    if generations.describe(app.layout, target).status != "good" or generations.problems(app.layout, target):
+        return []
+    app.say(f"{found.words()}: it leaves first, and requests wait meanwhile")
+    return [hoarding.end(app.instances, found, live, target)]
+
+
+def _spare_users(app: AppOnHost, old: int, target: int, declared: Plain) -> None:
+    """Users of a live one that is well are not to meet what was never tried, nor what is broken: StepFailed. That it
+    has to leave first, as there is no room for both, is told; then the other one cannot be proven beside it."""
+    well = app.instances.look(old).well
+    first = leaves_first(app.instances, target, old, well)
+    if first:
+        app.say(first)
+    # What the host has for all services is its own affair; what is for this app was never tried.
+    untried = changed_by_drop_ins(app, target, shared=False) if well else []
+    if untried:
+        raise StepFailed("rollback", f"generation {target} is not what was tried: {untried[0]}")
+    if well and not first:
+        _prove(app, target, declared)
 
 
 def _reclaim(app: AppOnHost, number: int) -> list[str]:

@@ -380,6 +380,72 @@ def streams_guarded(scene: Scene) -> None:
     scene.clean()
 
 
+HOARDING = Shape("threads", "takes all threads that it may begin", "answered 500")
+HOARDED, ALL_HOARDED = 268, 200
+"""So many more tasks the host can begin: the release takes those that its unit may have (256), and few are left, or
+none, so that the guard cannot even begin systemctl."""
+SLICE, SLICE_TASKS = "hoarding.slice", 150
+LEAVES_FIRST = r"generation \d+ leaves before generation \d+ is begun, and requests wait meanwhile"
+ENDED = r"could begin no process any more, .* it was asked to end \(SIGTERM\), and requests waited meanwhile"
+CLOSED_SECONDS = 1.5
+"""So long after it was asked to end, Gunicorn may accept a request still."""
+
+
+def _only_the_faults(scene: Scene, live: int | None) -> None:
+    """What users lost up to when `live` began to leave is the fault's; whoever came after that was to be served."""
+    log = f"journalctl --sync; journalctl -q -u {APP}@{live}.service -o short-unix"
+    told = re.search(r"\d+\.\d+", scene.sh(f"{log} | grep 'Handling signal: term' | tail -1"))
+    scene.seen.must(told, "its log does not tell when it was asked to end")
+    if told and scene.seen.window:
+        scene.seen.window[1] = float(told[0]) + CLOSED_SECONDS
+
+
+def hoarding(
+    way: Callable[[Scene, int | None], str], in_slice: bool, spare: int = HOARDED, says: str = LEAVES_FIRST
+) -> Callable[[Scene], None]:
+    """The live release has taken so many threads that there is no room for another beside it: it leaves first, what
+    comes meanwhile waits, and nobody who came after that loses a request. `in_slice`: the limit is its slice's, of
+    which nothing is left."""
+
+    def work(scene: Scene) -> None:
+        more: dict[str, Any] = {"slice": SLICE} if in_slice else {}
+        if in_slice:
+            scene.deploy(**THREADS, **more)
+        before, answering = scene.live(), scene.answering()
+        limit = f"systemctl set-property --runtime {SLICE} TasksMax={SLICE_TASKS}"
+        with contextlib.ExitStack() as stack:
+            if in_slice:
+                scene.sh(limit)
+            else:
+                stack.enter_context(scene.few_tasks(spare))
+            live = stack.enter_context(broken(scene, HOARDING, guard={"minutes": 5}, **THREADS, **more))
+            text = way(scene, live)
+        _only_the_faults(scene, live)
+        scene.seen.told.append(" ".join(text.split())[:400])
+        scene.seen.must(re.search(says, text), f"it does not say that it left first: {text}")
+        _back(scene, before, answering)
+        if in_slice:
+            scene.sh(f"systemctl set-property --runtime {SLICE} TasksMax=infinity")
+        scene.deploy()
+        scene.clean()
+
+    return work
+
+
+def _by_hand(scene: Scene, live: int | None) -> str:
+    time.sleep(3.0)  # until it has taken them
+    text = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.must("code 0" in text, f"the rollback said {text}")
+    return text
+
+
+def _by_the_guard(scene: Scene, live: int | None) -> str:
+    _await_guard(scene, live)
+    _taken_back(scene, live, "failed|answered 500|requests|could begin no process")
+    back = [entry for entry in scene.engine.ledger(APP) if entry["event"] == "reverted"][-1:]
+    return "; ".join(back[0].get("told") or []) if back else "nothing"
+
+
 def healed(shape: Shape) -> Callable[[Scene], None]:
     """Status and heal say what is broken and how to get away from it; heal makes nothing worse, and ends."""
 
@@ -579,6 +645,26 @@ BROKEN = [
         "the live release answers nothing any more, while the host guards it and systemd-journald stands still",
         "the guard goes back as soon as with a log, and the ledger has what it found",
         guarded_without_log,
+    ),
+    *(
+        Row(
+            f"broken/threads-{name}{'-in-slice' if in_slice else ''}",
+            f"the live release has taken all threads that it may begin, and {whose} leaves no room beside it; {words}",
+            "it leaves first, requests wait meanwhile, and nobody who came after that loses one",
+            hoarding(way, in_slice),
+        )
+        for name, words, way in (
+            ("rollback", "`headcount-rollback`", _by_hand),
+            ("guarded", "the host guards it", _by_the_guard),
+        )
+        for in_slice, whose in ((False, "the host's limit"), (True, "that of its slice"))
+    ),
+    Row(
+        "broken/threads-guarded-nothing-left",
+        "the live release has taken all threads that the host may begin, so that no process can be begun, not even "
+        "systemctl; the host guards it",
+        "the guard has it end, requests wait meanwhile, and nobody who came after that loses one",
+        hoarding(_by_the_guard, False, ALL_HOARDED, ENDED),
     ),
     Row(
         "broken/rollback-interrupted",

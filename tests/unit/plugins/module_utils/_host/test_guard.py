@@ -21,7 +21,9 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     ledger,
     store,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.beginnable import Beside
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.hoarding import Hoard
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import Busy
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import guard as guarded
@@ -520,6 +522,27 @@ def test_it_hears_at_once_that_it_is_asked_to_end() -> None:
         assert sleep(60.0)
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize("stuck", [{3, 4}, {3, 5, 7}])
+def test_one_that_has_taken_the_last_process_is_gone_back_from(
+    host: Host, monkeypatch: pytest.MonkeyPatch, stuck: set[int]
+) -> None:
+    """Nobody can ask systemd then; two looks in a row have to find so."""
+    looks = [0]
+    found = Hoard(Beside("shop@2.service", 19, 100, 0), (40, 41), 40)
+    monkeypatch.setattr(guarded.hoarding, "hoard", lambda layout, number: found if number == 2 else None)
+    monkeypatch.setattr(guarded.hoarding, "nothing_begins", lambda systemd: looks[0] in stuck)
+
+    def views(look: int) -> AppView:
+        looks[0] = look
+        if look in stuck:
+            raise SystemdError("this host could not begin systemctl")
+        return view(tally(50 * look, 0))
+
+    told = host.run(views)
+    assert (host.went == [1]) is (4 in stuck)
+    assert ("could begin no process any more, not even systemctl: shop@2.service had 100" in told) is (4 in stuck)
 
 
 class TestSaid:

@@ -14,11 +14,13 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
     generations,
     goingback,
+    hoarding,
     ledger,
     store,
     truth,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.beginnable import Beside
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.meanwhile import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import Manager
@@ -37,6 +39,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import plan_changes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import guarding, promote
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import rollback as _rollback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import WORDS_SECONDS, AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
@@ -185,6 +188,38 @@ class TestBroken:
         with pytest.raises(StepFailed, match=r"GET / answered 500.* the journal does not answer"):
             rollback(host.app, 2)
         assert asked == [("stop shop@2.socket", WORDS_SECONDS)]  # the way back from it is done, too
+        assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
+
+    def test_where_both_have_no_room_it_is_told_beforehand_and_nothing_is_tried_beside(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        said: list[tuple[str, bool]] = []
+        host.app.say = lambda words: said.append((words, "shop@2.service" in host.systemd.active))
+        monkeypatch.setattr(_rollback, "leaves_first", lambda _, number, old, well: f"{old} leaves: {number} {well}")
+        rollback(host.app)
+        assert said == [("2 leaves: 1 True", True)]
+        assert not [words for words in host.systemd.said if "trial" in words]
+
+    def test_what_has_taken_the_last_process_is_ended_first(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+        found = hoarding.Hoard(Beside("shop@2.service", 19, 100, 0), (40, 41), 40)
+        stuck = [True]
+
+        def end(*asked: Any) -> str:
+            assert asked[1:] == (found, 2, 1)
+            stuck.clear()
+            host.systemd.active -= {"shop@2.service"}
+            return "it was ended"
+
+        monkeypatch.setattr(hoarding, "hoard", lambda layout, number: found if number == 2 else None)
+        monkeypatch.setattr(hoarding, "end", end)
+        monkeypatch.setattr(
+            host.app.systemd,
+            "runner",
+            lambda command, seconds: Completed(UNBEGUN, "", "none") if stuck else host.systemd(command, seconds),
+        )
+        done = rollback(host.app, event="reverted")
+        assert (done["from"], done["to"], done["healed"][0]) == (2, 1, "it was ended")
+        assert host.last()["told"][-1] == "it was ended"
         assert host.systemd.active == {"shop.socket", "shop@1.service", "shop@1.socket"}
 
     @pytest.mark.parametrize("how", ["deleted", "dangling"])
