@@ -4,7 +4,7 @@
 
 A person who edits a whole unit (`systemctl edit --full`) puts a file of theirs where Headcount's link was, and one who
 disables the public socket takes its files away. The unit is the app's all the same, and must stand in nobody's way; the
-file is the person's, and is never deleted.
+file is the person's, and is never deleted; nor are the drop-ins that a person wrote for a unit.
 """
 
 from __future__ import annotations
@@ -70,9 +70,30 @@ def save_aside(layout: Layout, unit: str, clock: Callable[[], float] = time.time
     if not edited(layout, unit):
         return None
     path = layout.unit(unit)
+    return f"moved {path}, which somebody edited, to {_aside(layout, path, clock)}"
+
+
+def save_drop_ins(layout: Layout, unit: str, clock: Callable[[], float] = time.time) -> str | None:
+    """Rename the folder of drop-ins that a person wrote for a unit of the app's which goes for good.
+
+    Returns what was done, in words; None where there is none, or it is empty and went.
+    """
+    path = f"{layout.unit(unit)}.d"
+    try:
+        os.rmdir(path)
+    except FileNotFoundError:
+        return None
+    except OSError:
+        saved = _aside(layout, path, clock)
+        return f"moved {path}, which is somebody's and changed a unit that is gone, to {saved}"
+    return None
+
+
+def _aside(layout: Layout, path: str, clock: Callable[[], float]) -> str:
+    """Rename what lies there to a name that systemd does not read; returns that."""
     saved = f"{path}.{SAVED}-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(clock()))}"
     while os.path.lexists(saved):
         saved += "+"
     os.rename(path, saved)
     fsync_directory(layout.units)
-    return f"moved {path}, which somebody edited, to {saved}"
+    return saved

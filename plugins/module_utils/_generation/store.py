@@ -31,7 +31,6 @@ from .generations import (
     OUTCOME,
     UNFINISHED,
     Generation,
-    drop_ins,
     finished,
     link_target,
     live,
@@ -40,7 +39,7 @@ from .generations import (
     unit_target,
     units_of,
 )
-from .names import edited
+from .names import edited, save_drop_ins
 
 
 def begin(layout: Layout, number: int, release_id: str) -> None:
@@ -154,26 +153,31 @@ def set_evidence(layout: Layout, number: int, evidence: Mapping[str, object]) ->
     return kept
 
 
-def remove(layout: Layout, number: int) -> None:
-    """Remove generation `number` with its units and environment. Never the live one (ValueError)."""
+def remove(layout: Layout, number: int) -> list[str]:
+    """Remove generation `number` with its units and environment. Never the live one (ValueError).
+
+    Returns what a person had written for its units and where that is now, in sentences.
+    """
     if live(layout) == number:
         raise ValueError(f"generation {number} of {layout.app} is live")
     path = layout.generation(number)
     if os.path.isdir(path):
         # The marker comes back first: a removal that is cut short leaves nothing that counts.
         write_file(os.path.join(path, UNFINISHED), "")
+    saved = []
     for unit in units_of(layout, number):
         if leads_home(layout, layout.unit(unit)):
             remove_file(layout.unit(unit))
             remove_file(layout.timer_stamp(unit)) if unit.endswith(".timer") else None
-            for directory in drop_ins(layout, unit):
-                try_to_remove_tree(directory)
+            saved.append(save_drop_ins(layout, unit))
+            try_to_remove_tree(layout.runtime_drop_in(unit))
     for file in (layout.environment(number), layout.trial_environment(number)):
         remove_file(file) if os.path.isdir(layout.state) else None
     _empty(path)
     try_to_remove_tree(path)
     if os.path.isdir(layout.generations):
         fsync_directory(layout.generations)
+    return [words for words in saved if words]
 
 
 def _empty(path: str) -> None:

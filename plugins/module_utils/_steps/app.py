@@ -254,7 +254,7 @@ class AppOnHost:
 
     def _keep_for_diagnosis(self, number: int, cause: str) -> None:
         if self.known(number) is None:
-            store.remove(self.layout, number)
+            self.remove_generation(number)
             return
         if not generations.finished(self.layout, number):
             store.finish(self.layout, number)
@@ -263,8 +263,13 @@ class AppOnHost:
     def _drop_older_bad(self, newest_bad: int) -> None:
         for number in generations.numbers(self.layout):
             if number < newest_bad and generations.describe(self.layout, number).status == "bad":
-                store.remove(self.layout, number)
+                self.remove_generation(number)
         self.prune_releases()
+
+    def remove_generation(self, number: int) -> None:
+        """Remove a generation that is not live, and say where that is which a person had written for its units."""
+        for words in store.remove(self.layout, number):
+            self.say(words)
 
     def prune_releases(self) -> None:
         """Remove the releases that no generation uses, and the wheels that no release is made of."""

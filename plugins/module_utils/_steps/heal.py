@@ -37,7 +37,7 @@ def heal(app: AppOnHost, start: bool = True) -> list[str]:
         did += app.close()
     for number in generations.numbers(app.layout):
         if not generations.finished(app.layout, number) and number != generations.live(app.layout):
-            store.remove(app.layout, number)
+            app.remove_generation(number)
             did.append(f"removed generation {number}, which was never finished")
     if did:
         unread = try_reload(app.systemd)

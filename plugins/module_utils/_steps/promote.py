@@ -175,7 +175,7 @@ def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
     known = [generations.describe(app.layout, number) for number in generations.numbers(app.layout)]
     gone = store.to_prune(known, live, predecessor, keep)
     for number in gone:
-        store.remove(app.layout, number)
+        app.remove_generation(number)
     app.prune_releases()
     if gone:
         try_reload(app.systemd)

@@ -49,7 +49,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         ended = _end_commands(app)
         app.candidates.forget()
         for number in generations.numbers(app.layout):
-            store.remove(app.layout, number)
+            app.remove_generation(number)
         _remove_home(app)
         left = leftover.left(app.layout)
         Prepared(app.layout).forget()

@@ -113,7 +113,8 @@ def test_removal_takes_units_and_environment_along(layout: Layout) -> None:
     for directory in overrides:
         make_directory(directory)
         write_file(os.path.join(directory, "over.conf"), "[Service]\nNice=5\n")
-    store.remove(layout, 1)
+    (said,) = store.remove(layout, 1)
+    assert said.startswith(f"moved {overrides[0]}, which is somebody's")
     assert generations.numbers(layout) == []
     assert not os.path.lexists(layout.unit("shop@1.service"))
     assert not any(map(os.path.exists, overrides))

@@ -186,3 +186,19 @@ def test_an_app_that_is_not_there_is_not_called_somebody_elses(tmp_path: Path) -
     gone = AppOnHost("bar", RUN, str(tmp_path), Systemd(lambda *_: Completed(0, "", "")))
     with pytest.raises(Untouched, match="/opt/headcount/bar does not exist: the app is not on this host"):
         remove(gone)
+
+
+def test_what_somebody_wrote_for_a_unit_is_kept_where_systemd_does_not_read_it_and_named(app: AppOnHost) -> None:
+    layout, said = app.layout, []
+    app.say = said.append
+    unit = "shop@1.service"
+    assert os.path.islink(layout.unit(unit))
+    theirs = Path(f"{layout.unit(unit)}.d/hand.conf")
+    theirs.parent.mkdir()
+    theirs.write_text("[Service]\nNice=5\n")
+    remove(app)
+    assert not theirs.parent.exists()
+    (kept,) = Path(layout.units).iterdir()
+    assert kept.name.startswith("shop@1.service.d.headcount-saved-")
+    assert (kept / "hand.conf").read_text() == "[Service]\nNice=5\n"
+    assert said == [f"moved {theirs.parent}, which is somebody's and changed a unit that is gone, to {kept}"]
