@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import Iterator, Sequence
 
-from .._generation import data, datafolders, formerboot, generations, ledger, leftover, store
+from .._generation import data, datafolders, formerboot, generations, ledger, leftover
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.reloads import try_reload

@@ -198,7 +198,7 @@ def test_what_somebody_wrote_for_a_unit_is_kept_where_systemd_does_not_read_it_a
     theirs.write_text("[Service]\nNice=5\n")
     remove(app)
     assert not theirs.parent.exists()
-    (kept,) = Path(layout.units).iterdir()
+    (kept,) = Path(layout.units).glob("shop@1.*")
     assert kept.name.startswith("shop@1.service.d.headcount-saved-")
     assert (kept / "hand.conf").read_text() == "[Service]\nNice=5\n"
     assert said == [f"moved {theirs.parent}, which is somebody's and changed a unit that is gone, to {kept}"]
