@@ -17,7 +17,7 @@ from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
 from .._edge import Json
-from .beside import MIGRATES, is_clock, process_command, process_name
+from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject
 from .inside.tables import LACKS_TABLE
@@ -231,11 +231,7 @@ def _prepare(draft: Draft) -> None:
     """Commands before a release is started."""
     hints, made = draft.hints, _repositories(draft)
     said = {command.run: command.origin for command in hints.prepares}
-    for folder, command in hints.migrations:
-        if not command and not said:
-            draft.ask(f"{folder}/ holds migrations: which command runs them? Name it in prepare")
-        elif command and not any(MIGRATES.search(run) for run in said):
-            said[command] = f"{folder}/ holds migrations"
+    said.update(_migrating(draft, list(said)))
     if not said:
         _first_setup(draft, made)
     if said and draft.subject.is_tree:
@@ -250,6 +246,25 @@ def _prepare(draft: Draft) -> None:
             "its package is not)? Then name it in prepare: a rollout runs nothing of its own accord"
         )
     _before(draft)
+
+
+def _migrating(draft: Draft, known: Sequence[str]) -> dict[str, str]:
+    """The commands that run the project's migrations, with whose they are, beside those that are known."""
+    said: dict[str, str] = {}
+    for folder, command in draft.hints.migrations:
+        if not command and not known and not said:
+            draft.ask(f"{folder}/ holds migrations: which command runs them? Name it in prepare")
+        elif command and not any(MIGRATES.search(run) for run in (*known, *said)):
+            said[command] = f"{folder}/ holds migrations"
+    if _django_tables(draft) and not any(MIGRATES.search(run) for run in (*known, *said)):
+        said[DJANGO] = "it makes the tables of Django's own apps (users, sessions)"
+    return said
+
+
+def _django_tables(draft: Draft) -> bool:
+    """Whether it is a Django project with a database: those of its apps that Django brings along have tables too."""
+    by_manage = any(candidate.origin == "manage.py" for candidate in draft.hints.candidates)
+    return by_manage and draft.app.kind == "django" and bool(draft.app.databases)
 
 
 def _first_setup(draft: Draft, before: Sequence[Json]) -> None:

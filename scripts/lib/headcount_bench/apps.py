@@ -235,7 +235,7 @@ class Runs:
         done = _run([str(word) for word in words], _NEW_APP_SECONDS)
         if done.returncode not in (READY, ASKED, CANNOT):
             raise ScriptError(f"new-app ended with code {done.returncode}: {done.stderr.strip()[-500:]}")
-        told = {"new_app": done.returncode, **said(done.stderr)}
+        told = {"new_app": done.returncode, **said(done.stderr.replace(str(project.path), project.name))}
         if done.returncode == CANNOT:
             return None, told
         return dict(yaml.safe_load(path.read_text(encoding="utf-8"))["headcount_apps"][0]), told
@@ -329,6 +329,10 @@ def merged(entry: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
     return found
 
 
+_INSTALLED = re.compile(r"/[^\s:()]*/(?=site-packages/)")
+"""Where packages lie on this machine, which is nobody's matter."""
+
+
 def said(text: str) -> dict[str, Any]:
     """What new-app said on standard error: its questions, and why a project cannot work."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -339,7 +343,7 @@ def said(text: str) -> dict[str, Any]:
     for number, line in enumerate(lines):
         if line.endswith("cannot work as it is:"):
             why = itertools.takewhile(lambda words: not words.startswith(HALF), lines[number + 1 :])
-            cannot = " ".join(why)
+            cannot = _INSTALLED.sub("", " ".join(why))
     return {"first": first, "questions": open_ones, "cannot": cannot, "form": form(text)}
 
 

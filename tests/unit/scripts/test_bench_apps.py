@@ -194,6 +194,11 @@ def test_what_new_app_said() -> None:
     assert apps.said(half)["cannot"] == "what"
 
 
+def test_no_path_of_this_machine_is_in_what_it_said() -> None:
+    text = "app cannot work as it is:\n  no Feature (/x/python3.11/site-packages/setuptools/__init__.py)"
+    assert apps.said(text)["cannot"] == "no Feature (site-packages/setuptools/__init__.py)"
+
+
 def test_what_a_project_was_taken_as() -> None:
     built = ".. 40 files; it is a package: it has a setup.py\n"
     assert apps.form(built) == "package"

@@ -223,6 +223,25 @@ def test_commands_and_processes_are_proposed() -> None:
     assert "Procfile runs `flask translate compile` before the server: what for?" in questions(found)
 
 
+@pytest.mark.parametrize(
+    ("databases", "origin", "prepared"),
+    [
+        (("sqlite:///db.sqlite3",), "manage.py", ["python manage.py migrate --noinput"]),
+        (("postgresql",), "manage.py", ["python manage.py migrate --noinput"]),
+        ((), "manage.py", []),
+        (("postgresql",), "Procfile", []),
+    ],
+)
+def test_a_django_project_has_the_tables_of_djangos_own_apps(
+    databases: tuple[str, ...], origin: str, prepared: list[str]
+) -> None:
+    site = Candidate("site.wsgi", "application", origin)
+    found = proposal(replace(APP, kind="django", databases=databases), Hints(candidates=(site,)))
+    runs = [command["run"] if isinstance(command, dict) else command for command in found.entry.get("prepare", [])]
+    assert runs == prepared
+    flow.check(found, render.text(found))
+
+
 def test_what_is_installed_may_lack_its_migrations() -> None:
     subject = replace(SUBJECT, is_tree=False)
     found = propose(subject, Hints(migrations=(("migrations", "flask db upgrade"),)), Found(APP))
