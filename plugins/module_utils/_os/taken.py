@@ -12,7 +12,7 @@ import socket
 import stat
 
 from .addresses import local_address, refusal
-from .paths import under
+from .paths import present_apps, under
 from .procfs import read_text
 from .sockets import LISTENS, listening, target_of, tcp
 
@@ -102,14 +102,17 @@ def _holders(sockets: set[str], root: str) -> list[str]:
             if any(target_of(os.path.join(folder, name)) in sockets for name in os.listdir(folder)):
                 name = read_text(root, f"/proc/{pid}/comm") or "a process"
                 found[int(pid)] = f"{name} (pid {pid})", _service(pid, root)
-    others = [words + _ends(unit, 1 in found) for pid, (words, unit) in sorted(found.items()) if pid != 1]
+    others = [words + _ends(unit, 1 in found, root) for pid, (words, unit) in sorted(found.items()) if pid != 1]
     return others or [words for words, _ in found.values()]
 
 
-def _ends(unit: str, activated: bool) -> str:
+def _ends(unit: str, activated: bool, root: str) -> str:
     """How a service is ended for good; `activated`: systemd has its socket, and would start it again."""
     if not unit:
         return ""
+    app = unit.partition("@")[0]
+    if app in present_apps(root):
+        return f" of Headcount's app {app} (playbooks/remove.yml -e headcount_app={app} ends it; its data stays)"
     if activated:
         return (
             f" of {unit}, to which systemd passes the socket (`systemctl list-sockets` names its socket unit; "

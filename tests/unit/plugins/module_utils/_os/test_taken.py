@@ -66,6 +66,17 @@ def test_whose_service_listens_and_how_it_is_ended_for_good(root: Path, group: s
     assert taken.port_holders(8001, str(root)) == [f"nginx (pid 812){ends}"]
 
 
+def test_an_app_of_headcounts_is_named_with_the_way_to_end_it(root: Path) -> None:
+    (root / "opt/headcount/notes/generations").mkdir(parents=True)
+    (root / "proc/812/cgroup").write_text("0::/system.slice/notes@7.service\n", encoding="utf-8")
+    (told,) = taken.port_holders(8001, str(root))
+    assert told == (
+        "nginx (pid 812) of Headcount's app notes (playbooks/remove.yml -e headcount_app=notes ends it; its data stays)"
+    )
+    (root / "proc/812/cgroup").write_text("0::/system.slice/other@7.service\n", encoding="utf-8")
+    assert "Headcount" not in taken.port_holders(8001, str(root))[0]
+
+
 def test_a_service_that_systemd_would_start_again_is_ended_with_its_socket_unit(root: Path) -> None:
     (root / "proc/812/cgroup").write_text("0::/system.slice/shop.service\n", encoding="utf-8")
     (told,) = taken.port_holders(8001, str(root))
