@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from typing import Callable
 
 from .._declaration.app import Plain
@@ -33,6 +34,9 @@ from .verify import Seen, answers_all, verify
 
 END_SECONDS = 5.0
 """The kernel may count what was killed for a while."""
+
+_NO_TASK = re.compile(r"Resource temporarily unavailable|can't start new thread")
+"""What a program says that can begin no process (EAGAIN of clone(2)) or no thread."""
 
 
 def same_address(instances: Instances, one: int, other: int) -> bool:
@@ -127,14 +131,38 @@ def _switch_shared(
             raise Untouched("promote", full)
     opened = _open_public(instances, app["listen"])
     alone = not instances.private_open(old)
+    # Where the old one cannot be asked by itself, nobody knows whose a failure on the socket of both is.
+    beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
     looking = Background(lambda: _look(instances, old, before))
     if alone:
         looking.result()  # before the new one holds the socket too: only what users get tells of the old one
+    try:
+        seen = _switch_beside(instances, old, new, app, verify_seconds, lenient, looking, beside)
+    except StepFailed as failure:
+        was = looking.result()
+        first = _found_no_room(instances, old, new, failure) if lenient and not was.well else ""
+        if not first:
+            raise
+        instances.leave(new)
+        return _switch_in_turn(instances, old, new, app, verify_seconds, was, first)
+    opened = opened or _open_again(instances, new, app)
+    return {**seen, "opened": opened} if opened else seen
+
+
+def _switch_beside(
+    instances: Instances,
+    old: int,
+    new: int,
+    app: Plain,
+    verify_seconds: float,
+    lenient: bool,
+    looking: Background[Answers],
+    beside: Callable[[], bool],
+) -> Seen:
+    """`new` is begun while `old` serves. `looking`: what `old` answers; `beside`: whether it still answers all."""
     boot = instances.join(new, app["health"])
     was = looking.result()
     if was.well:
-        # Where the old one cannot be asked by itself, nobody knows whose a failure on the socket of both is.
-        beside = (lambda: False) if alone else (lambda: answers_all(instances, old, before))
         seen = verify(instances, new, app, verify_seconds, public=True, beside=beside)
         Processes(instances).hand_over(new, max(verify_seconds, AS_THE_SERVER * boot))
         unread = _make_live_again(instances, new)
@@ -150,9 +178,23 @@ def _switch_shared(
         wrong = _processes_down(instances, new, max(verify_seconds, AS_THE_SERVER * boot))
         seen = {**seen, "wrong": [*seen.get("wrong", []), *wrong]} if wrong else seen
         seen = {**seen, "before": was.told()}
-    opened = opened or _open_again(instances, new, app)
-    seen = {**seen, "boot_seconds": round(boot, 2), **({"opened": opened} if opened else {})}
+    seen = {**seen, "boot_seconds": round(boot, 2)}
     return {**seen, "unread": unread} if unread else seen
+
+
+def _found_no_room(instances: Instances, old: int, new: int, failure: StepFailed) -> str:
+    """Why `old`, which is broken, leaves first after all, in a sentence; empty where `new` failed for something else.
+
+    What takes processes without end is ended now and then (a worker that hangs), so that there is room when it is
+    looked for, and none a moment later.
+    """
+    first = leaves_first(instances, new, old, well=False)
+    if first or not _NO_TASK.search(failure.cause):
+        return first
+    return (
+        f"generation {old} leaves before generation {new} is begun, and requests wait meanwhile: beside it {new} "
+        f"{failure.cause}"
+    )
 
 
 def _switch_in_turn(

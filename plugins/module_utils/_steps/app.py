@@ -235,7 +235,7 @@ class AppOnHost:
             with contextlib.suppress(OSError):
                 self._keep_for_diagnosis(number, failure.cause)
             with contextlib.suppress(OSError):
-                self._drop_older_bad(number)
+                self.drop_older_bad(number)
         with contextlib.suppress(OSError):
             self.log(
                 "failed", **{"from": live}, generation=number, release=release, phase=failure.phase, cause=failure.cause
@@ -260,9 +260,11 @@ class AppOnHost:
             store.finish(self.layout, number)
         store.set_outcome(self.layout, number, "bad", cause)
 
-    def _drop_older_bad(self, newest_bad: int) -> None:
+    def drop_older_bad(self, newest_bad: int) -> None:
+        """Keep of the bad generations the newest one alone, for diagnosis."""
+        live = generations.live(self.layout)
         for number in generations.numbers(self.layout):
-            if number < newest_bad and generations.describe(self.layout, number).status == "bad":
+            if number < newest_bad and number != live and generations.describe(self.layout, number).status == "bad":
                 self.remove_generation(number)
         self.prune_releases()
 

@@ -285,6 +285,7 @@ def conclude(app: AppOnHost, going: GoingBack | None = None) -> list[str]:
     app.log("failed", **going.event())
     with contextlib.suppress(OSError):
         store.set_outcome(app.layout, going.generation, "bad", going.cause)
+        app.drop_older_bad(going.generation)
     with contextlib.suppress(OSError):
         goingback.forget(app.layout)
     return [f"wrote down why the guard went back from generation {going.generation}: {going.cause}"]

@@ -442,7 +442,7 @@ def _by_hand(scene: Scene, live: int | None) -> str:
 
 def _by_the_guard(scene: Scene, live: int | None) -> str:
     _await_guard(scene, live)
-    _taken_back(scene, live, "failed|answered 500|requests|could begin no process")
+    _taken_back(scene, live, "failed|answered 500|requests|could begin no process|workers died")
     back = [entry for entry in scene.engine.ledger(APP) if entry["event"] == "reverted"][-1:]
     return "; ".join(back[0].get("told") or []) if back else "nothing"
 
@@ -665,7 +665,7 @@ BROKEN = [
         "the live release has taken all threads that the host may begin, so that no process can be begun, not even "
         "systemctl; the host guards it",
         "the guard has it end, requests wait meanwhile, and nobody who came after that loses one",
-        hoarding(_by_the_guard, False, ALL_HOARDED, ENDED),
+        hoarding(_by_the_guard, False, ALL_HOARDED, f"{ENDED}|{LEAVES_FIRST}"),
     ),
     Row(
         "broken/rollback-interrupted",

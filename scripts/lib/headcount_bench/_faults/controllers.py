@@ -51,9 +51,14 @@ def two_controllers(scene: Scene) -> None:
 
 
 def playbook(
-    scene: Scene, declared: Mapping[str, Any], *options: str, beside: Sequence[Mapping[str, Any]] = ()
+    scene: Scene,
+    declared: Mapping[str, Any],
+    *options: str,
+    beside: Sequence[Mapping[str, Any]] = (),
+    callback: str = "default",
 ) -> subprocess.Popen[str]:
-    """Start the collection's own site.yml for the scene's host, as a person would; `beside`: apps declared before."""
+    """Start the collection's own site.yml for the scene's host, as a person would; `beside`: apps declared before;
+    `callback`: who tells of it."""
     folder = paths.WORK / "bench" / "faults" / f"controller-{scene.host}"
     folder.mkdir(parents=True, exist_ok=True)
     variables = folder / "apps.json"
@@ -74,7 +79,7 @@ def playbook(
     return subprocess.Popen(
         command,
         cwd=paths.ROOT,
-        env=_engine.environ(),
+        env={**_engine.environ(), "ANSIBLE_STDOUT_CALLBACK": callback},
         stdin=subprocess.DEVNULL,
         text=True,
         stdout=subprocess.PIPE,

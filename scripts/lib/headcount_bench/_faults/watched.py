@@ -45,7 +45,8 @@ def exporter_away(before: str, after: str, words: str, comes: bool) -> Callable[
     def work(scene: Scene) -> None:
         declared = by_playbook(scene)
         with no_exporter(scene, before, after):
-            out = playbook(scene, declared, "-e", '{"headcount_exporter": true}').communicate(timeout=240)[0]
+            run = playbook(scene, declared, "-e", '{"headcount_exporter": true}', callback="headcount.gunicorn.rollout")
+            out = run.communicate(timeout=240)[0]
             last = next((line for line in out.splitlines() if line.startswith("exporter: ")), "")
             scene.seen.told.append(last[:300])
             scene.seen.must(f"is told nothing of {scene.host}: " in last, f"no last line names it: {out[-900:]}")

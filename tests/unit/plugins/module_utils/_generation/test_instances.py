@@ -770,6 +770,61 @@ class TestRoomForTasks:
         seen = switch(small.instances, 1, 2, APP, 1.0, APP, lenient=True)
         assert "in_turn" in seen
 
+    @staticmethod
+    def fails_beside(host: Host, monkeypatch: pytest.MonkeyPatch, cause: str) -> None:
+        """Nothing comes up while the live one runs."""
+        join = Instances.join
+
+        def joins(instances: Instances, number: int, health: Any) -> float:
+            if "shop@1.service" in host.systemd.active:
+                raise StepFailed("start", cause)
+            return join(instances, number, health)
+
+        monkeypatch.setattr(Instances, "join", joins)
+
+    @pytest.mark.parametrize(
+        "cause",
+        ["BlockingIOError: [Errno 11] Resource temporarily unavailable", "RuntimeError: can't start new thread"],
+    )
+    def test_room_that_is_gone_when_it_is_needed_is_made_by_what_is_broken(
+        self, small: Host, monkeypatch: pytest.MonkeyPatch, cause: str
+    ) -> None:
+        self.fails_beside(small, monkeypatch, cause)
+        small.answer("1.sock", "/", 500)
+        seen = switch(small.instances, 1, 2, APP, 1.0, APP, lenient=True)
+        assert generations.live(small.layout) == 2
+        assert small.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert (
+            "generation 1 leaves before generation 2 is begun, and requests wait meanwhile: beside it 2 " + cause
+        ) in told(1, seen)
+
+    def test_so_it_is_where_it_was_begun_and_its_workers_find_none(
+        self, small: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def watches(instances: Instances, number: int, *more: Any, **how: Any) -> Any:
+            if "shop@1.service" in small.systemd.active:
+                raise StepFailed("verify", "7 of its workers died after it took traffic: can't start new thread")
+            return _verify.verify(instances, number, *more, **how)
+
+        monkeypatch.setattr(_switch, "verify", watches)
+        small.answer("1.sock", "/", 500)
+        seen = switch(small.instances, 1, 2, APP, 1.0, APP, lenient=True)
+        assert generations.live(small.layout) == 2
+        assert small.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert "its workers died" in seen["in_turn"]
+
+    @pytest.mark.parametrize(("cause", "broken"), [("no module named shop", True), ("can't start new thread", False)])
+    def test_nothing_leaves_for_another_reason_or_where_it_is_well(
+        self, small: Host, monkeypatch: pytest.MonkeyPatch, cause: str, broken: bool
+    ) -> None:
+        self.fails_beside(small, monkeypatch, cause)
+        if broken:
+            small.answer("1.sock", "/", 500)
+        with pytest.raises(StepFailed, match=cause):
+            switch(small.instances, 1, 2, APP, 1.0, APP, lenient=True)
+        assert generations.live(small.layout) == 1
+        assert "stop shop@1.service" not in " ".join(small.systemd.said)
+
     def test_a_record_that_tells_no_plan_hinders_nothing(self, small: Host) -> None:
         (Path(small.layout.generation(2)) / "generation.json").write_text("{}", encoding="utf-8")
         (small.root / "sys/fs/cgroup/pids.current").write_text("139\n", encoding="utf-8")
