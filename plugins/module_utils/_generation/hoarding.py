@@ -20,6 +20,7 @@ from . import generations, store
 from .beginnable import Beside, planned
 from .failures import StepFailed
 from .instances import POLL_SECONDS, Instances
+from .reloads import NoRoom, no_room_to_reload
 
 END_SECONDS = 30.0
 """It has so long beyond its graceful timeout."""
@@ -82,7 +83,11 @@ def end(instances: Instances, found: Hoard, old: int, target: int) -> str:
             if instances.monotonic() >= deadline:
                 raise StepFailed("rollback", f"{found.words()}; it was asked to end (SIGTERM), and did not")
             instances.sleep(POLL_SECONDS)
-        instances.systemd.reload()
+        instances.systemd.begin_stop(instances.layout.service_unit(old))  # else it is begun again as soon as it ended
+        while no_room_to_reload(instances.layout.root) and instances.monotonic() < deadline:
+            instances.sleep(POLL_SECONDS)
+        with contextlib.suppress(NoRoom):
+            instances.systemd.reload()
         instances.leave(old, wait=False)  # with its own socket: who looks at it would have it started again
     finally:
         store.activate(instances.layout, old)

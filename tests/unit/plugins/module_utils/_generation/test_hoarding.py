@@ -12,7 +12,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, hoarding, store
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    generations,
+    hoarding,
+    reloads,
+    store,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.instances import Instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
@@ -69,6 +74,11 @@ class Host:
         self.said.append((*words, generations.live(self.layout)))
         return Completed(0, "", "")
 
+    def reload(self, full: str) -> None:
+        if full:
+            raise reloads.NoRoom(full)
+        self.said.append(("daemon-reload", generations.live(self.layout)))
+
 
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
@@ -97,8 +107,30 @@ def test_it_is_ended_and_what_is_gone_back_to_is_woken(host: Host) -> None:
     assert told == f"{WORDS}; it was asked to end (SIGTERM), and requests waited meanwhile"
     none = (resource.RLIMIT_NPROC, (0, 0))
     assert host.said[:3] == [(40, *none), (41, *none), (40, signal.SIGTERM)]
-    assert host.said[4:6] == [("daemon-reload", 1), ("stop", "shop@2.service", "shop@2.socket", 1)]
+    assert host.said[4:7] == [
+        ("stop", "shop@2.service", 1),
+        ("daemon-reload", 1),
+        ("stop", "shop@2.service", "shop@2.socket", 1),
+    ]
     assert generations.live(host.layout) == 2  # the switch makes the other one live
+
+
+@pytest.mark.parametrize(("looks", "read"), [(5, True), (10_000, False)])
+def test_systemd_reads_its_units_once_there_is_room_for_that(
+    host: Host, monkeypatch: pytest.MonkeyPatch, looks: int, read: bool
+) -> None:
+    """What it has taken ends one after the other; it is not begun again meanwhile."""
+    left = iter(["no room"] * looks)
+    monkeypatch.setattr(hoarding, "no_room_to_reload", lambda root: next(left, ""))
+    monkeypatch.setattr(host.instances.systemd, "reload", lambda: host.reload(next(left, "")))
+    found = hoarding.hoard(host.layout, 2)
+    assert found is not None
+    hoarding.end(host.instances, found, 2, 1)
+    words = [said for said in host.said if said[0] in ("stop", "daemon-reload")]
+    assert words[0] == ("stop", "shop@2.service", 1)
+    assert (("daemon-reload", 1) in words) is read
+    assert words[-1] == ("stop", "shop@2.service", "shop@2.socket", 1)
+    assert host.now < 37.0
 
 
 def test_one_that_does_not_end_stays_live(host: Host) -> None:
