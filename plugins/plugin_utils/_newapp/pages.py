@@ -51,6 +51,11 @@ UNKNOWN: Final = Choice("/", 200, "a guess", ("/",), (200,), "a guess", nothing=
 """Of an app that could not be looked at."""
 
 
+def unknown_by_name(page: Page) -> Page:
+    """A page of a project that answers 400 where it does not know the name that it was asked by: no answer of it."""
+    return replace(page, status=None, error=page.error or "400") if page.status == 400 else page
+
+
 def choose(pages: Sequence[Page], alone: bool = True) -> Choice:
     """Health and load paths among the pages that were asked for; `alone`: the app called no peer, for want of which a
     page may fail here."""
@@ -164,7 +169,8 @@ def _of_others(pages: Sequence[Page]) -> Choice:
     """No page answered 200: one that answers in the app's own words will do, with its status."""
     failed = [page for page in pages if page.status is None or page.status >= 500]
     if not pages:
-        return _standing_in(Page("/", 404), _STANDS_IN[-1][1], pages)
+        told = "a guess: no page could be asked for here"
+        return Choice("/", 200, told, ("/",), (200,), told, (f"{_ASK_WHICH} None was asked for here",), nothing=True)
     for statuses, told in _STANDS_IN:
         found = [page for page in pages if page.status in statuses]
         if found:

@@ -20,8 +20,9 @@ from .._edge import Json
 from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject
+from .inside.asking import LOCAL
 from .inside.tables import LACKS_TABLE
-from .pages import UNKNOWN, Choice, choose
+from .pages import UNKNOWN, Choice, choose, unknown_by_name
 from .survey import Found, is_kept
 from .types import Hints, Imported
 from .variables import database_variable, database_variables, local_databases, path_of, put_variables
@@ -57,7 +58,8 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
     if app is None:
         raise ValueError("there is nothing to propose where no app was found")
     draft = Draft(subject, hints, found, app)
-    choice = choose(app.pages, not _called(app)) if found.app else UNKNOWN
+    pages = [unknown_by_name(page) for page in app.pages] if app.kind == "django" else app.pages
+    choice = choose(pages, not _called(app)) if found.app else UNKNOWN
     draft.notes += subject.notes
     _identity(draft)
     _profile(draft, choice)
@@ -460,16 +462,29 @@ def _into_working_folder(draft: Draft, names: Sequence[str]) -> None:
     )
 
 
+def _names(draft: Draft, app: Imported) -> None:
+    """The name that it was asked by here, and the question by which ones users will."""
+    if app.host not in ("", LOCAL):
+        draft.put("host", app.host, "the first name that its settings allow; checks and load ask for it, as users do")
+    if app.kind == "django" and app.pages and all(page.status == 400 for page in app.pages):
+        draft.ask(
+            f"which names do users ask for? It answers 400 to {app.host or LOCAL}: give its ALLOWED_HOSTS one, and "
+            "name it in host, by which checks and load ask then",
+            must=True,
+        )
+    elif app.other_host not in (None, 200):
+        draft.ask(
+            f"which names do users ask for? It answers {app.other_host} to any but {app.host or LOCAL}, which "
+            "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)"
+        )
+
+
 def _seen(draft: Draft, app: Imported) -> None:
     """What it did and how it is set, as it was imported here."""
     peers = _called(app)
     if peers:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
-    if app.other_host not in (None, 200):
-        draft.ask(
-            f"which names do users ask for? It answers {app.other_host} to any but localhost, which Headcount asks for "
-            "(ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask)"
-        )
+    _names(draft, app)
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
     _told_by_the_code(draft, app)

@@ -368,6 +368,7 @@ def read(answer: Json, place: Place) -> Imported:
         written={path: kind for path, kind in written.items() if path},
         databases=tuple(_relative(uri, place) for uri in config.get("databases", ())),
         other_host=answer.get("other_host"),
+        host=str(answer.get("host", "")),
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
         temporary=dict(config.get("temporary", {})),

@@ -164,7 +164,8 @@ class Imported:
 
     `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
-    `other_host`: the status of a page that answers 200, when it is asked for by a name that nobody told the app.
+    `host`: the name that it was asked by. `other_host`: the status of a page that answers 200, when it is asked for by
+    a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
@@ -187,6 +188,7 @@ class Imported:
     written: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[str, ...] = ()
     other_host: int | None = None
+    host: str = ""
     debug: bool = False
     has_secret_key: bool | None = None
     temporary: Mapping[str, str] = field(default_factory=dict)

@@ -22,6 +22,7 @@ from .tables import heard, words_of
 MOST_ASKED = 60
 MOST_BYTES = 1 << 20
 PATH_SECONDS = 5.0
+LOCAL = "localhost"
 USUAL_PATHS = ("/", "/healthz", "/health", "/ping", "/status")
 # What changes something, or ends something, although it is asked for with GET.
 NOT_ASKED = re.compile(
@@ -148,7 +149,7 @@ def django_routes(resolver: Any, prefix: str) -> Iterator[tuple[str, object]]:
             yield prefix + route, item.name
 
 
-def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = "localhost") -> tuple[int, str, int]:
+def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = LOCAL) -> tuple[int, str, int]:
     """One GET as a WSGI server makes it: (status, type of the content, bytes)."""
     said: list[tuple[str, list[tuple[str, str]]]] = []
 
@@ -194,8 +195,9 @@ def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = "localhost")
     return int(status.split()[0]), (kinds[0] if kinds else "").partition(";")[0].strip().lower(), size
 
 
-def ask_all(app: Any, routes: list[Route], seconds: float) -> list[Answered]:
-    """What each route answers, as far as `seconds` reach: health first, then `/`, then the short ones."""
+def ask_all(app: Any, routes: list[Route], seconds: float, host: str = LOCAL) -> list[Answered]:
+    """What each route answers, asked by the name `host`, as far as `seconds` reach: health first, then `/`, then the
+    short ones."""
     end = own_seconds() + seconds
     wanted = [route for route in routes if not NOT_ASKED.search(route["path"])]
     if not any(route["path"] == "/" for route in wanted):
@@ -210,17 +212,17 @@ def ask_all(app: Any, routes: list[Route], seconds: float) -> list[Answered]:
             if left <= 0:
                 break
             failures.clear()
-            found.append(_asked(app, route["path"], min(left, PATH_SECONDS), failures))
+            found.append(_asked(app, route["path"], min(left, PATH_SECONDS), failures, host))
     return found
 
 
-def _asked(app: Any, path: str, seconds: float, failures: list[BaseException]) -> Answered:
+def _asked(app: Any, path: str, seconds: float, failures: list[BaseException], host: str) -> Answered:
     """What a path answers within `seconds`; `failures` are what the app itself turned into an answer."""
     begin = own_seconds()
     item: Answered = {"path": path, "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
     try:
         with within(seconds, f"GET {path}"):
-            item["status"], item["type"], item["bytes"] = ask(app, path)
+            item["status"], item["type"], item["bytes"] = ask(app, path, host)
         if failures and (item["status"] or 0) >= 500:
             item["error"] = words_of(failures[-1])
     except TooLong as error:
@@ -231,7 +233,7 @@ def _asked(app: Any, path: str, seconds: float, failures: list[BaseException]) -
     return item
 
 
-def weigh(app: Any, paths: list[str], seconds: float) -> list[Cost]:
+def weigh(app: Any, paths: list[str], seconds: float, host: str = LOCAL) -> list[Cost]:
     """CPU and wall time of requests, one after the other on one thread, path by path in turn for `seconds`.
 
     A wait counts only where the thread gave the processor away by itself: a busy machine makes everything take longer,
@@ -243,7 +245,7 @@ def weigh(app: Any, paths: list[str], seconds: float) -> list[Cost]:
         for path in paths:
             before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
             wall, cpu = time.perf_counter(), time.thread_time()
-            ask(app, path)
+            ask(app, path, host)
             cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
             waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > before
             samples[path].append((cpu * 1000, max(0.0, wall - cpu) * 1000 if waited else 0.0))

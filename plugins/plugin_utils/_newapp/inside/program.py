@@ -22,7 +22,7 @@ import traceback
 from typing import Any, TypedDict
 
 from .asking import Answered, ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
-from .settings import settings_of
+from .settings import host_of, settings_of
 from .tables import databases_in, made_by
 from .target import find, kind_of
 from .watch import Seen, watch
@@ -151,17 +151,17 @@ def look(asked: Asked, answer: Answer) -> None:
         config=settings_of(inner, kind, answer.defaults(), os.path.dirname(asked["result"])),
         instance_path=str(getattr(inner, "instance_path", "") or ""),
     )
-    routes = routes_of(app, kind)
-    answer.write(routes=routes, rules=rules_of(inner))
-    found = ask_all(app, routes, float(asked["ask_seconds"]))
+    routes, host = routes_of(app, kind), host_of(inner, kind)
+    answer.write(routes=routes, rules=rules_of(inner), host=host)
+    found = ask_all(app, routes, float(asked["ask_seconds"]), host)
     setup = set_up(inner, found, float(asked["ask_seconds"]))
     if setup:
         answer.write(setup={"command": setup, "made": databases_in(answer.seen.written)})
-        found = ask_all(app, routes, float(asked["ask_seconds"]))
+        found = ask_all(app, routes, float(asked["ask_seconds"]), host)
     good = [item["path"] for item in found if item["status"] == 200]
     answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)
     with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
-        weighed = weigh(app, steady(found), float(asked["weigh_seconds"]))
+        weighed = weigh(app, steady(found), float(asked["weigh_seconds"]), host)
     answer.write(stage="done", weighed=weighed)
 
 

@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, TypedDict
 
+from .asking import LOCAL
+
 TEMPORARY = re.compile(r"(/tmp|/var/tmp|/dev/shm)(/|$)")
 """What a host gives to each generation anew."""
 SECRET = re.compile(
@@ -59,6 +61,20 @@ def settings_of(app: Any, kind: str, defaults: Mapping[str, str], scratch: str) 
         "temporary": temporary(config, scratch),
         "weak": weak(config, defaults),
     }
+
+
+def host_of(app: Any, kind: str) -> str:
+    """The name that an app may be asked by: `localhost`, or where its settings have other ones alone, the first of
+    these (ALLOWED_HOSTS of Django, TRUSTED_HOSTS of Flask); a loopback one only where there is nothing else."""
+    if kind == "django":
+        allowed: object = importlib.import_module("django.conf").settings.ALLOWED_HOSTS
+    else:
+        config = getattr(app, "config", None)
+        allowed = config.get("TRUSTED_HOSTS") if isinstance(config, Mapping) else None
+    names = [str(name).lstrip(".") for name in allowed] if isinstance(allowed, (list, tuple)) else []
+    if not names or {"*", LOCAL} & set(names):
+        return LOCAL
+    return next((name for name in names if not re.match(r"127\.|\[?::1", name)), names[0])
 
 
 def django_settings(defaults: Mapping[str, str], scratch: str) -> Settings:

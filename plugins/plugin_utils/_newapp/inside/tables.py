@@ -23,21 +23,26 @@ MAKES = re.compile(
 
 @contextmanager
 def heard(app: Any) -> Iterator[list[BaseException]]:
-    """What requests of a Flask app fail with, which it answers itself."""
+    """What requests of a Flask or Django app fail with, which it answers itself; empty where it does not tell (Flask
+    before 2.3 does only where blinker is installed)."""
     found: list[BaseException] = []
-    signal = getattr(sys.modules.get("flask"), "got_request_exception", None)
-    if signal is None or not hasattr(app, "url_map"):
-        yield found
-        return
 
-    def note(sender: object, exception: BaseException, **_: object) -> None:
-        found.append(exception)
+    def note(*_: object, exception: BaseException | None = None, **__: object) -> None:
+        error = exception or sys.exc_info()[1]  # Django sends it without
+        if error is not None:
+            found.append(error)
 
-    signal.connect(note, weak=False)
+    module = "flask" if hasattr(app, "url_map") else "django.core.signals"
+    signal = getattr(sys.modules.get(module), "got_request_exception", None)
+    try:
+        signal.connect(note, weak=False)  # type: ignore[union-attr]
+    except (AttributeError, RuntimeError):
+        signal = None
     try:
         yield found
     finally:
-        signal.disconnect(note)
+        if signal is not None:
+            signal.disconnect(note)
 
 
 def words_of(error: BaseException) -> str:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.pages import choose
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.pages import choose, unknown_by_name
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Page
 
 
@@ -47,9 +47,17 @@ def test_an_api_that_asks_who_one_is_is_well() -> None:
     assert "none answered 200 here" in found.questions[0]
 
 
-def test_an_app_without_pages_answers_404() -> None:
+def test_where_no_page_was_asked_for_none_stands_in() -> None:
     found = choose([])
-    assert (found.health, found.health_status, found.nothing) == ("/", 404, False)
+    assert (found.health, found.health_status, found.nothing) == ("/", 200, True)
+    assert "None was asked for here" in found.questions[0]
+
+
+def test_a_page_that_does_not_know_the_name_it_is_asked_by_has_not_answered() -> None:
+    asked = pages(root=400, loginSLASH=400)
+    assert choose(asked).health_status == 400
+    found = choose([unknown_by_name(page) for page in asked])
+    assert (found.health_status, found.nothing) == (200, True)
 
 
 def test_where_every_page_fails_nothing_is_known() -> None:

@@ -242,6 +242,21 @@ def test_a_django_project_has_the_tables_of_djangos_own_apps(
     flow.check(found, render.text(found))
 
 
+def test_the_name_that_its_settings_allow_is_what_checks_and_load_ask_for() -> None:
+    found = proposal(replace(APP, kind="django", host="shop.example.com", other_host=400))
+    assert found.entry["host"] == "shop.example.com"
+    assert "It answers 400 to any but shop.example.com" in questions(found)
+    flow.check(found, render.text(found))
+    assert "host" not in proposal(replace(APP, host="localhost")).entry
+
+
+def test_a_project_that_allows_no_name_is_asked_for_one_first() -> None:
+    app = replace(APP, kind="django", host="localhost", pages=(Page("/", 400, 3.0),), weighed=())
+    found = proposal(app)
+    assert [question.text for question in found.questions if question.must and "ALLOWED_HOSTS" in question.text]
+    assert found.entry["health"] == "/"  # no 400 that would pass
+
+
 def test_what_is_installed_may_lack_its_migrations() -> None:
     subject = replace(SUBJECT, is_tree=False)
     found = propose(subject, Hints(migrations=(("migrations", "flask db upgrade"),)), Found(APP))
