@@ -93,7 +93,8 @@ def test_an_operator_finds_a_request_in_the_journal(scenario: Scenario) -> None:
     assert one[-1] in failed
     assert one[-2] not in failed
     assert float(slowest[0].split()[0]) >= 700
-    assert any(line.endswith('"path":"/stream","status":200') for line in paths)
+    assert any(line.endswith("/stream 200 cut") for line in paths)
+    assert any(line.endswith("/mixed 200 ") for line in paths)
     assert any('"client":"127.0.0.1"' in line for line in who)
     users = new.out("journalctl -t gthread-access -o cat")
     assert "hidden" not in users
