@@ -26,7 +26,7 @@ from .roles import INTERNAL_PREFIXES
 from .rules import RULES, SOURCE_KINDS, declared_load, declared_paths
 from .shortfall import load_shortfall
 from .table import APP_FIELDS, COMMAND_VARIABLES, VARIABLES
-from .together import APP, APPS, check_together
+from .together import APP, APPS, check_exporter, check_together
 
 __all__ = [
     "PROFILE_WAIT_RATIO",
@@ -158,7 +158,10 @@ def normalise_host(variables: Mapping[str, object], host: str) -> Declaration:
     """Everything declared for a host, from all its variables (templated)."""
     values, problems = normalise_host_vars(variables, host)
     apps, more = normalise_apps(variables.get(APPS), host, variables.get(OVERRIDES), values["headcount_retain"])
-    return Declaration(host, apps, values, [*more, *problems])
+    context = Context(host)
+    if values["headcount_exporter"] and values["headcount_exporter_listen"] and not more:
+        check_exporter(apps, str(values["headcount_exporter_listen"]), context)
+    return Declaration(host, apps, values, [*more, *problems, *context.problems])
 
 
 def fleet_counts(declarations: Iterable[Declaration]) -> dict[str, int]:

@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from .checks import split_listen
@@ -90,6 +90,16 @@ def _check_trial_port(
         what = f"is {app['load']['port']}, where {APPS}[{holders[0]}] ({_name_at(apps, holders[0])}) listens"
         free = _free(candidate, taken).rpartition(":")[2]
         context.add((APPS, index, "load", "port"), what, "a port that no app of the host has", f"port: {free}")
+
+
+def check_exporter(apps: Sequence[Mapping[str, object]], listen: str, context: Context) -> None:
+    """That none of the apps, which are checked, listens where the host's exporter is to."""
+    taken = [(index, str(app["listen"])) for index, app in enumerate(apps)]
+    index = next((at for at, address in taken if _overlap(listen, address)), None)
+    if index is not None:
+        what = f"is {listen!r}, where {APPS}[{index}] ({apps[index]['name']}) listens"
+        name = "headcount_exporter_listen"
+        context.add((name,), what, "an address that no app of the host has", f"{name}: {inline(_free(listen, taken))}")
 
 
 def _name_at(apps: Numbered, index: int) -> str:

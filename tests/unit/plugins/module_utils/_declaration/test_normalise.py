@@ -810,6 +810,24 @@ def test_the_fleet_is_counted_by_app() -> None:
     assert declaration.fleet_counts([host("web1"), both]) == {"api": 1, "shop": 2}
 
 
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"headcount_exporter_listen": "0.0.0.0:81"}, True),
+        ({"headcount_exporter_listen": "127.0.0.1:81"}, True),
+        ({"headcount_exporter_listen": "0.0.0.0:82"}, False),
+        ({"headcount_exporter_listen": "0.0.0.0:81", "headcount_exporter": False}, False),
+    ],
+)
+def test_the_exporter_listens_where_no_app_does(variables: dict[str, Any], told: bool) -> None:
+    apps = [app(), app(name="api", listen="0.0.0.0:81")]
+    declared = declaration.normalise_host({"headcount_apps": apps, "headcount_exporter": True, **variables}, "web1")
+    found = "; ".join(map(str, declared.problems))
+    assert bool(found) is told
+    for words in ("where headcount_apps[1] (api) listens", "fix: headcount_exporter_listen: ") if told else ():
+        assert words in found
+
+
 def test_variables_of_the_rollout_are_the_same_for_all_hosts() -> None:
     hosts = [host("web1"), host("web2", headcount_on_failure="keep")]
     assert [str(problem) for problem in declaration.fleet_problems(hosts, ["web1", "web2"])] == [
