@@ -15,6 +15,7 @@ from packaging.requirements import InvalidRequirement, Requirement
 
 from ...module_utils._declaration import checks
 from ...module_utils._declaration.fields import Invalid
+from ...module_utils._declaration.normalise import normalise_apps
 from .._edge import Json
 from .._source.requirements import is_file_name
 from .._wheels.sources import Source, checkout, remote_commit
@@ -27,6 +28,7 @@ class Unknown(BadSource):
 
 
 _REPOSITORY: Final = re.compile(r"(https|http|ssh|git|file)://\S+|git\+\S+|[\w.-]+@[\w.-]+:\S+|\S+\.git/?")
+_VARIABLE: Final = "].environment."
 _GIT_SECONDS: Final = 120.0
 _BRIEF: Final = 200
 
@@ -88,6 +90,7 @@ def answered(found: Given, answers: Answers, beside: Path | None = None) -> Give
     """What is asked about with what a person answered beforehand. Raises Unknown for an answer that cannot be."""
     source, folder = dict(found.source), found.folder
     _check_writable(answers)
+    _check_environment(answers)
     _check_fits(found, answers)
     if folder is not None and answers.subdirectory:
         folder = _below(folder, answers.subdirectory)
@@ -114,6 +117,14 @@ def _check_writable(answers: Answers) -> None:
     for option, text in named:
         if wrong := unwritable(text):
             raise Unknown(f"--{option} is {_brief(text)}, which {wrong}: no inventory can hold it")
+
+
+def _check_environment(answers: Answers) -> None:
+    """What no app may have for a variable is told in the declaration's own words, before anything is looked at."""
+    app = {"name": "app", "source": {"pip": "app==1"}, "entry_point": "app:app", "environment": {**answers.environment}}
+    for problem in map(str, normalise_apps([app], "host")[1]):
+        if _VARIABLE in problem:
+            raise Unknown(f"--environment {problem.partition(_VARIABLE)[2]}")
 
 
 def _path(text: str) -> Path:

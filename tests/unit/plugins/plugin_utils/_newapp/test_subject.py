@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from pathlib import Path
 
@@ -117,6 +118,19 @@ def test_so_is_an_answer(tmp_path: Path, option: str, path: str) -> None:
     with pytest.raises(Unknown, match=f"^--{option} is ") as caught:
         answered(given(str(tmp_path / "shop"), tmp_path, tmp_path), Answers(**{option: value}))
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [("sqlite:////tmp/x.db", r"DATABASE_URL is a SQLite database below /tmp.*fix: "), ("postgresql://db/shop", "")],
+)
+def test_a_variable_that_no_app_may_have_is_told_before_anything_is_looked_at(
+    tmp_path: Path, value: str, words: str
+) -> None:
+    (tmp_path / "shop").mkdir()
+    what, answers = given(str(tmp_path / "shop"), tmp_path, tmp_path), Answers(environment={"DATABASE_URL": value})
+    with pytest.raises(Unknown, match=f"^--environment {words}") if words else contextlib.nullcontext():
+        answered(what, answers)
 
 
 @pytest.mark.parametrize(
