@@ -24,9 +24,9 @@ from typing import Any, Callable, TypeVar
 from ._generation import generations, ledger, loadtests
 from ._generation.asked import AppAsked
 from ._generation.failures import StepFailed, sentence
-from ._generation.lock import Busy
+from ._generation.lock import AppLock, Busy
 from ._generation.run import Run
-from ._generation.state import app_state
+from ._generation.state import AppState, app_state
 from ._generation.takeover import Record
 from ._host import boot, byhand, probe
 from ._host.guard import guard
@@ -282,26 +282,32 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
         print(json.dumps(told, indent=2, sort_keys=True))
     else:
         for app, state in states.items():
-            live = state["live"]
-            for clash in state["clashes"]:
-                print(f"  ! {app}: in its way: {clash}")
-            if live is None:
-                print(_nothing_live(Layout(app, root), state["leftovers"]))
-                continue
-            print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
-            print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
-            if state["rollback_hint"]:
-                print(f"  {state['rollback_hint']}")
-            watched = guarding.words(_app(app, root), live["generation"])
-            went_back = guarding.went_back(Layout(app, root), live["generation"])
-            tested = loadtests.words(loadtests.read(Layout(app, root)))
-            for line in filter(None, [*status_lines(app_view(app, root)), watched, went_back, tested]):
-                print(f"  {line}")
-            for problem in state["problems"] + state["leftovers"] + state["open"]:
-                print(f"  ! {problem}")
+            _print_status(app, state, root)
         _tell_of_the_exporter(options.app, root)
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _print_status(app: str, state: AppState, root: str) -> None:
+    live, busy = state["live"], AppLock(Layout(app, root)).at_work()
+    for clash in state["clashes"]:
+        print(f"  ! {app}: in its way: {clash}")
+    if live is None:
+        print(_nothing_live(Layout(app, root), state["leftovers"]))
+        return
+    print(f"{app}: generation {live['generation']} (release {live['release']}) on {live['listen']}")
+    print(f"  {'healthy' if state['healthy'] else 'NOT HEALTHY'}: {state['health_detail']}")
+    if busy:
+        print(f"  {busy}: what is amiss meanwhile may be its own doing; look again when it has ended")
+    if state["rollback_hint"]:
+        print(f"  {state['rollback_hint']}")
+    watched = guarding.words(_app(app, root), live["generation"])
+    went_back = guarding.went_back(Layout(app, root), live["generation"])
+    tested = loadtests.words(loadtests.read(Layout(app, root)))
+    for line in filter(None, [*status_lines(app_view(app, root)), watched, went_back, tested]):
+        print(f"  {line}")
+    for problem in state["problems"] + state["leftovers"] + state["open"]:
+        print(f"  ! {problem}")
 
 
 def _tell_of_the_exporter(app: str | None, root: str) -> None:

@@ -17,6 +17,8 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import AppLock
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import GIVEN_BACK, Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
@@ -169,6 +171,28 @@ def test_status_says_of_the_guards_way_back(
     assert tool.main(["status", "shop"], str(tmp_path)) == tool.OK
     (told,) = [line for line in capsys.readouterr().out.splitlines() if "guard" in line]
     assert re.fullmatch(r"  the guard went back from generation 2 to 1 at 20\S+Z: users got 80 5xx", told)
+
+
+def test_status_says_that_a_step_is_at_work(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is amiss in the middle of a switch is no reason to go back."""
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    live = {"generation": 1, "release": "r1", "listen": "127.0.0.1:8000"}
+    state = {"live": live, "health_detail": "a process is down", "healthy": False, "intact": True}
+    state["rollback_hint"] = "`headcount-rollback shop` goes back"
+    monkeypatch.setattr(tool, "app_state", lambda asked, root: {**state, **{key: [] for key in LISTS}})
+    monkeypatch.setattr(tool, "app_view", lambda name, root: AppView("shop", 1, None, True, None, (), 0.0))
+    with AppLock(layout).step(Run("r7", "root", "control1", "now"), "promote"):
+        tool.main(["status", "shop"], str(tmp_path))
+    lines = capsys.readouterr().out.splitlines()
+    assert re.search(r"process \d+ \(promote of run r7\) is at work on it: .*look again when it has ended", lines[2])
+    assert "headcount-rollback shop" in lines[3]
+    AppLock(layout).release(Run("r7", "root", "control1", "now"))
+    os.remove(layout.lock)  # this process, which held it, goes on
+    tool.main(["status", "shop"], str(tmp_path))
+    assert "is at work on it" not in capsys.readouterr().out
 
 
 LISTS = ("clashes", "problems", "leftovers", "open")
