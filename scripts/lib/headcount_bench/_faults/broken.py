@@ -28,7 +28,8 @@ RUN_FULL = (
 )
 RUN_AGAIN = "mount -o remount,size=$(tr -d ' ' < /root/run.size)k /run; systemctl daemon-reload"
 NO_INODES = (
-    f"mkdir -p /mnt/copy && cp -a {HOME}/. /mnt/copy/ && mount -t tmpfs -o mode=$(stat -c %a {HOME}) tmpfs {HOME} && "
+    f"mkdir -p /mnt/copy && rm -rf /mnt/copy/* && cp -a {HOME}/. /mnt/copy/ && "
+    f"mount -t tmpfs -o mode=$(stat -c %a {HOME}) tmpfs {HOME} && "
     f"cp -a /mnt/copy/. {HOME}/ && mount -o remount,nr_inodes=$(df --output=iused {HOME} | tail -1) {HOME}"
 )
 INODES_AGAIN = (

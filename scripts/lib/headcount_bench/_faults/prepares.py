@@ -230,7 +230,7 @@ def worker_over_reboot(scene: Scene) -> None:
     """A power cut right before the rename, when the new release's worker runs: only the old one's runs after it."""
     scene.deploy(**with_worker(WORKER))
     before = scene.live()
-    at = {"target": "_generation.switch._make_live", "then": {"hold": True}}
+    at = {"target": "_generation.switch._make_live_again", "then": {"hold": True}}
     with scene.engine.begin(
         APP, ("stage", scene.request(**with_worker(WORKER))), "finish", "promote", at=at, gone=scene.gone()
     ) as process:

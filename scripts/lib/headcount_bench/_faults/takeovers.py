@@ -378,6 +378,7 @@ def runs_more(scene: Scene) -> None:
     more = "printf '[program:queue]\\ncommand=/bin/sleep 1000\\n' > /etc/supervisor/conf.d/queue.conf"
     shape = replace(shape, before=shape.before.replace(SUPERVISED, f"{more} && {SUPERVISED}"))
     with former(scene, shape):
+        scene.awaited("the other program", lambda: scene.sh("pgrep -x sleep").strip())
         declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
         done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote")
         said = str(done[-1].get("failed"))
