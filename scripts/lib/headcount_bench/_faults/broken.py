@@ -388,8 +388,6 @@ none, so that the guard cannot even begin systemctl."""
 SLICE, SLICE_TASKS = "hoarding.slice", 150
 LEAVES_FIRST = r"generation \d+ leaves before generation \d+ is begun, and requests wait meanwhile"
 ENDED = r"could begin no process any more, .* it was asked to end \(SIGTERM\), and requests waited meanwhile"
-MADE_ROOM = r"generation \d+ was broken, so it left first"
-"""What the guard says too where a worker of it was ended just then, so that there was room beside it after all."""
 CLOSED_SECONDS = 1.5
 """So long after it was asked to end, Gunicorn may accept a request still."""
 
@@ -655,7 +653,7 @@ BROKEN = [
             f"broken/threads-{name}{'-in-slice' if in_slice else ''}",
             f"the live release has taken all threads that it may begin, and {whose} leaves no room beside it; {words}",
             "it leaves first, requests wait meanwhile, and nobody who came after that loses one",
-            hoarding(way, in_slice, says=LEAVES_FIRST if way is _by_hand else f"{LEAVES_FIRST}|{MADE_ROOM}"),
+            hoarding(way, in_slice),
         )
         for name, words, way in (
             ("rollback", "`headcount-rollback`", _by_hand),
@@ -668,7 +666,7 @@ BROKEN = [
         "the live release has taken all threads that the host may begin, so that no process can be begun, not even "
         "systemctl; the host guards it",
         "the guard has it end, requests wait meanwhile, and nobody who came after that loses one",
-        hoarding(_by_the_guard, False, ALL_HOARDED, f"{ENDED}|{LEAVES_FIRST}|{MADE_ROOM}"),
+        hoarding(_by_the_guard, False, ALL_HOARDED, f"{ENDED}|{LEAVES_FIRST}"),
     ),
     Row(
         "broken/rollback-interrupted",
