@@ -35,8 +35,9 @@ def heard(app: Any) -> Iterator[list[BaseException]]:
     module = "flask" if hasattr(app, "url_map") else "django.core.signals"
     signal = getattr(sys.modules.get(module), "got_request_exception", None)
     try:
-        signal.connect(note, weak=False)  # type: ignore[union-attr]
-    except (AttributeError, RuntimeError):
+        if signal is not None:
+            signal.connect(note, weak=False)
+    except RuntimeError:
         signal = None
     try:
         yield found

@@ -16,7 +16,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import got
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import secrecy
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, run
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Runner, Systemd, run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import Tally
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 
@@ -56,8 +56,8 @@ class Journal:
         return Completed(0, "\n".join(json.dumps({**entry, "MESSAGE": line}) for line in lines), "")
 
 
-def app_on(folder: Path, runner: object, **declared: object) -> AppOnHost:
-    app = AppOnHost("shop", Run("r1", "root", "host", "now"), str(folder), Systemd(runner), lambda: BEGAN + 60)  # type: ignore[arg-type]
+def app_on(folder: Path, runner: Runner, **declared: object) -> AppOnHost:
+    app = AppOnHost("shop", Run("r1", "root", "host", "now"), str(folder), Systemd(runner), lambda: BEGAN + 60)
     os.makedirs(app.layout.state)
     store.begin(app.layout, 2, "0" * 16)
     store.write(app.layout, 2, {}, {"app": declared, "plan": {}, "release": "r2", "source_id": "path:2", "digest": "d"})
