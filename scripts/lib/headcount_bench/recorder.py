@@ -2,10 +2,14 @@
 # Copyright: Headcount contributors
 """The price of the recorder: time of a request and memory of a worker, with it and without, in turns on one machine.
 
-Two Gunicorns with the same plan, one with the recorder, serve the smallest app that there can be on 127.0.0.1; one
-client asks one request after another, a hundred of the one and a hundred of the other, in an order that turns round
-each time (with, without, without, with). What the machine does meanwhile meets both alike, so that their ratio can be
-told where the milliseconds cannot.
+Two Gunicorns with the same plan, one with the recorder, serve an app on 127.0.0.1: the smallest one that Flask can be,
+and the smallest one that there can be. One client asks one request after another, some of the one and as many of the
+other, in an order that turns round each time (with, without, without, with). What the machine does meanwhile meets both
+alike, so that their ratio can be told where the milliseconds cannot.
+
+Two processes of the very same program differ too, for as long as they live, by where their memory and their CPU happen
+to be: two without the recorder by up to 5 % of p50. So a class has many pairs of fresh processes, and what is between
+pairs is in the interval.
 """
 
 from __future__ import annotations
@@ -37,41 +41,58 @@ from ._common import Bench, Cell, Report, markdown_table
 TIMED = False  # what else the machine does meets both sides of a turn
 MINUTES = 20.0
 QUICK_MINUTES = 8.0
-VERSION: Final = 2
+VERSION: Final = 3
 CLASSES: Final = ("sync", "gthread", "gevent")
-TURNS, QUICK_TURNS = 200, 30
-REQUESTS: Final = 100
+PAIRS, QUICK_PAIRS = 16, 4
+TURNS: Final = 20
+REQUESTS: Final = 50
 LEVEL: Final = 0.05
 MOST_PERCENT: Final = 3.0
 MOST_MIB: Final = 3.0
 PATIENCE_S: Final = 30.0
 
-APP: Final = """
+FLASK, NOTHING = "flask", "nothing"
+APPS: Final = {
+    FLASK: """
+import flask
+
+app = flask.Flask(__name__)
+
+
+@app.get("/")
+def index():
+    return "ok"
+""",
+    NOTHING: """
 def app(environ, start_response):
     start_response("200 OK", [("Content-Length", "2")])
     return [b"ok"]
-"""
+""",
+}
 INTRODUCTION: Final = f"""\
-Two Gunicorns with the same plan, one of them with the recorder, serve an app that does nothing; one client asks them
-in turns of {REQUESTS} requests, each on a connection of its own. It is the smallest app there can be, so that the share
-is the largest: a page that takes 5 ms pays the same microseconds. "On top" is the median of all ratios of turns; its
-interval is exact and needs no distribution. The machine was shared with other work, which meets both sides of a turn
-alike; of p50 little can be told on such a machine, of the CPU time that the kernel counted more."""
+Two Gunicorns with the same plan, one of them with the recorder, serve the smallest app that Flask can be (one route,
+two bytes), or one without any framework that does nothing at all; one client asks them in turns of {REQUESTS} requests,
+each on a connection of its own. The share is the larger the less an app does: a page that takes 5 ms pays the same
+microseconds.
+
+Each class has {PAIRS} pairs of fresh processes, as two processes of the same program differ by some percent for as long
+as they live. "On top" is the median over the pairs, of each the median over {TURNS} turns; its interval is exact and
+needs no distribution. The machine was shared with other work, which meets both sides of a turn alike."""
 
 ASKED: Final = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
 
 
 def cells(quick: bool) -> list[Cell]:
-    """One for each worker class."""
-    turns = QUICK_TURNS if quick else TURNS
-    return [
-        Cell(name, {"version": VERSION, "worker_class": name, "turns": turns, "requests": REQUESTS}) for name in CLASSES
-    ]
+    """One for each app and worker class."""
+    sizes = {"version": VERSION, "pairs": QUICK_PAIRS if quick else PAIRS, "turns": TURNS, "requests": REQUESTS}
+    return [Cell(f"{app}/{name}", {"app": app, "worker_class": name, **sizes}) for app in APPS for name in CLASSES]
 
 
 def measure(bench: Bench) -> None:
-    """One class after the other."""
-    bench.run(lambda cell, _: compare(str(cell.inputs["worker_class"]), int(cell.inputs["turns"])))
+    """One cell after the other."""
+    bench.run(
+        lambda cell, _: compare(str(cell.inputs["app"]), str(cell.inputs["worker_class"]), int(cell.inputs["pairs"]))
+    )
 
 
 @dataclass(frozen=True)
@@ -120,7 +141,7 @@ def cpu_us(pid: int) -> float:
 
 
 @contextlib.contextmanager
-def serving(worker_class: str, recorder: bool) -> Iterator[Served]:
+def serving(app: str, worker_class: str, recorder: bool) -> Iterator[Served]:
     """One worker of that class, with the configuration of a generation."""
     values: dict[str, Any] = {
         "worker_class": worker_class,
@@ -137,7 +158,7 @@ def serving(worker_class: str, recorder: bool) -> Iterator[Served]:
     declared = {"name": "price", "entry_point": "price:app", "limits": {"p95_ms": 250.0}, "recorder": recorder}
     with tempfile.TemporaryDirectory() as name, socket.create_server(("127.0.0.1", 0), backlog=64) as listener:
         folder = Path(name)
-        (folder / "price.py").write_text(APP)
+        (folder / "price.py").write_text(APPS[app])
         (folder / "gunicorn.conf.py").write_text(units.gunicorn_conf(declared, plan, 1))
         if recorder:
             (folder / configuration.PROGRAM).write_text(configuration.program())
@@ -156,23 +177,33 @@ def serving(worker_class: str, recorder: bool) -> Iterator[Served]:
             process.wait()
 
 
-def compare(worker_class: str, turns: int) -> dict[str, Any]:
-    """Medians (microseconds) and CPU time of a request of each turn with and without, and memory of the workers."""
-    with serving(worker_class, True) as counting, serving(worker_class, False) as bare:
+def compare(app: str, worker_class: str, pairs: int) -> dict[str, Any]:
+    """Of each pair of processes: medians over its turns of a request's time and CPU time (microseconds) with and
+    without, and memory of the workers (MiB)."""
+    found = [compare_pair(app, worker_class, counted_first=pair % 2 == 0) for pair in range(pairs)]
+    return {name: [one[name] for one in found] for name in found[0]}
+
+
+def compare_pair(app: str, worker_class: str, *, counted_first: bool) -> dict[str, float]:
+    """One pair; which of the two starts first changes from pair to pair."""
+    with contextlib.ExitStack() as stack:
+        served = {on: stack.enter_context(serving(app, worker_class, on)) for on in (counted_first, not counted_first)}
+        counting, bare = served[True], served[False]
         for one in (counting, bare):
             one.ask(2 * REQUESTS)
         taken: dict[str, list[float]] = {name: [] for name in ("with", "without", "cpu_with", "cpu_without")}
         sides = [("with", counting, counting.worker()), ("without", bare, bare.worker())]
-        for turn in range(turns):
+        for turn in range(TURNS):
             for name, one, pid in sides if turn % 2 == 0 else sides[::-1]:
                 before = cpu_us(pid)
                 taken[name].append(statistics.median(one.ask(REQUESTS)))
                 taken[f"cpu_{name}"].append((cpu_us(pid) - before) / REQUESTS)
         found = counts.read(str(counting.folder))
-        asked = (turns + 2) * REQUESTS
+        asked = (TURNS + 2) * REQUESTS
         if found is None or found.tally.outcomes["2xx"] != asked:
             raise ScriptError(f"the recorder did not count {asked} requests")
-        return {**taken, "with_mib": uss_mib(counting.worker()), "without_mib": uss_mib(bare.worker())}
+        medians = {name: statistics.median(values) for name, values in taken.items()}
+        return {**medians, "with_mib": uss_mib(counting.worker()), "without_mib": uss_mib(bare.worker())}
 
 
 @dataclass(frozen=True)
@@ -220,12 +251,12 @@ def price(value: dict[str, Any]) -> Price:
         cpu_us=statistics.median(value["cpu_without"]),
         cpu=Ratio.of(value["cpu_with"], value["cpu_without"]),
         p50=Ratio.of(value["with"], value["without"]),
-        mib=value["with_mib"] - value["without_mib"],
+        mib=statistics.median(counting - bare for counting, bare in zip(value["with_mib"], value["without_mib"])),
     )
 
 
 def report(bench: Bench) -> Report:
-    """A row for each class, and whether the price is within what was promised."""
+    """A row for each app and class, and whether the price is within what was promised."""
     found = {name: price(result.value) for name, result in bench.results().items()}
     return Report(
         title="The price of counting every request",
@@ -238,9 +269,10 @@ def report(bench: Bench) -> Report:
 def text(found: dict[str, Price]) -> str:
     """The page."""
     rows: list[Sequence[str]] = [
-        (name, f"{one.cpu_us:.0f}", one.cpu.words, one.p50.words, f"{one.mib:+.2f}") for name, one in found.items()
+        (*name.split("/"), f"{one.cpu_us:.0f}", one.cpu.words, one.p50.words, f"{one.mib:+.2f}")
+        for name, one in found.items()
     ]
-    header = ("worker class", "CPU us a request without", "CPU on top", "p50 on top", "MiB a worker (USS)")
+    header = ("app", "worker class", "CPU us a request without", "CPU on top", "p50 on top", "MiB a worker (USS)")
     return f"{INTRODUCTION}\n\n{markdown_table(header, rows)}"
 
 

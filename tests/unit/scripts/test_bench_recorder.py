@@ -14,22 +14,24 @@ from headcount_bench import recorder
 
 
 def test_each_class_is_a_cell_of_its_own() -> None:
-    assert [cell.name for cell in recorder.cells(quick=True)] == ["sync", "gthread", "gevent"]
+    assert [cell.name for cell in recorder.cells(quick=True)] == [
+        f"{app}/{name}" for app in ("flask", "nothing") for name in ("sync", "gthread", "gevent")
+    ]
     assert recorder.cells(quick=True)[0].key != recorder.cells(quick=False)[0].key
 
 
-def value(percent: float, mib: float = 0.1, turns: int = 200) -> dict[str, Any]:
-    """What a machine would measure that is slow now and then, for both sides of a turn alike."""
+def value(percent: float, mib: float = 0.1, pairs: int = 200) -> dict[str, Any]:
+    """What a machine would measure that is slow now and then, for both of a pair alike."""
     numbers = random.Random(7)
-    bare = [100 * numbers.choice((1, 1, 1, 9)) * numbers.uniform(0.98, 1.02) for _ in range(turns)]
+    bare = [100 * numbers.choice((1, 1, 1, 9)) * numbers.uniform(0.98, 1.02) for _ in range(pairs)]
     counting = [one * (1 + percent / 100) * numbers.uniform(0.98, 1.02) for one in bare]
     return {
         "with": counting,
         "without": bare,
         "cpu_with": counting,
         "cpu_without": bare,
-        "with_mib": mib,
-        "without_mib": 0,
+        "with_mib": [mib] * pairs,
+        "without_mib": [0.0] * pairs,
     }
 
 
@@ -40,21 +42,21 @@ def test_the_interval_holds_the_ratio_where_the_machine_is_slow_now_and_then(per
     assert found.high - found.low < 2
 
 
-def test_few_turns_bound_nothing() -> None:
-    found = recorder.price(value(2.0, turns=3)).p50
+def test_few_pairs_bound_nothing() -> None:
+    found = recorder.price(value(2.0, pairs=3)).p50
     assert (found.low, found.high) == (-math.inf, math.inf)
 
 
 def test_only_what_is_surely_too_high_is_missed() -> None:
-    assert recorder.missed({"sync": recorder.price(value(2.9)), "gthread": recorder.price(value(5.0, turns=3))}) == []
-    told = recorder.missed({"sync": recorder.price(value(8.0)), "gevent": recorder.price(value(0.0, mib=4.5))})
-    assert [line.split(":")[0] for line in told] == ["sync", "sync", "gevent"]
-    assert told[2] == "gevent: 4.5 MiB a worker, at most 3 were promised"
+    assert recorder.missed({"flask/sync": recorder.price(value(2.9)), "flask/gthread": recorder.price(value(5.0, pairs=3))}) == []
+    told = recorder.missed({"flask/sync": recorder.price(value(8.0)), "flask/gevent": recorder.price(value(0.0, mib=4.5))})
+    assert [line.split(":")[0] for line in told] == ["flask/sync", "flask/sync", "flask/gevent"]
+    assert told[2] == "flask/gevent: 4.5 MiB a worker, at most 3 were promised"
 
 
 def test_the_table_has_a_row_for_each_class() -> None:
-    page = recorder.text({"sync": recorder.price(value(2.0))})
-    assert "| sync | 10" in page
+    page = recorder.text({"flask/sync": recorder.price(value(2.0))})
+    assert "| flask | sync | 10" in page
     assert "+0.10 |" in page
 
 
