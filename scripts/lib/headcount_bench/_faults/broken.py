@@ -340,7 +340,6 @@ WARM = (
 )
 """Every thread of its worker has been begun: it answers on, where no other one may be begun. Else it stands still until
 Gunicorn ends it for its `timeout`, and what it has taken is free until its successor has taken it again."""
-ANEW: dict[str, Any] = {**THREADS, "settings": {**THREADS["settings"], "timeout": 12}}
 
 
 @contextlib.contextmanager
@@ -411,18 +410,14 @@ def _only_the_faults(scene: Scene, live: int | None) -> None:
 
 
 def hoarding(
-    way: Callable[[Scene, int | None], str],
-    in_slice: bool,
-    spare: int = HOARDED,
-    says: str = LEAVES_FIRST,
-    anew: bool = False,
+    way: Callable[[Scene, int | None], str], in_slice: bool, spare: int = HOARDED, says: str = LEAVES_FIRST
 ) -> Callable[[Scene], None]:
     """The live release has taken so many threads that there is no room for another beside it: it leaves first, what
     comes meanwhile waits, and nobody who came after that loses a request. `in_slice`: the limit is its slice's, of
-    which nothing is left. `anew`: its worker is ended again and again, and so gives back for moments what it has."""
+    which nothing is left."""
 
     def work(scene: Scene) -> None:
-        more: dict[str, Any] = {**(ANEW if anew else THREADS), **({"slice": SLICE} if in_slice else {})}
+        more: dict[str, Any] = {**THREADS, **({"slice": SLICE} if in_slice else {})}
         if in_slice:
             scene.deploy(**more)
         before, answering = scene.live(), scene.answering()
@@ -433,7 +428,7 @@ def hoarding(
             else:
                 stack.enter_context(scene.few_tasks(spare))
             guard = {"minutes": 5 if way is _by_the_guard else 0}
-            live = stack.enter_context(broken(scene, HOARDING, guard=guard, warm=not anew, **more))
+            live = stack.enter_context(broken(scene, HOARDING, guard=guard, warm=True, **more))
             text = way(scene, live)
         _only_the_faults(scene, live)
         scene.seen.told.append(" ".join(text.split())[:400])
@@ -673,13 +668,6 @@ BROKEN = [
             ("guarded", "the host guards it", _by_the_guard),
         )
         for in_slice, whose in ((False, "the host's limit"), (True, "that of its slice"))
-    ),
-    Row(
-        "broken/threads-guarded-anew",
-        "the live release has taken all threads that it may begin, and gives them back whenever Gunicorn ends its "
-        "worker, which takes them anew; the host guards it",
-        "it leaves first, be there room at that moment or not, and nobody who came after that loses a request",
-        hoarding(_by_the_guard, False, anew=True),
     ),
     Row(
         "broken/threads-guarded-nothing-left",
