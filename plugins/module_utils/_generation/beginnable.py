@@ -133,10 +133,13 @@ def leaves_first(instances: Instances, number: int, old: int, well: bool) -> str
     comes_up = well or found.limit.left >= idle + SPARE
     if (comes_up and not its.swollen) or not found.gone_with(its.tasks):
         return ""
-    return (
-        f"generation {old} leaves before generation {number} is begun, and requests wait meanwhile: {unit} has "
-        f"{its.tasks} processes and threads (it is planned to have {its.planned}), and {found.reason()}"
-    )
+    taken = f"{unit} has {its.tasks} processes and threads (it is planned to have {its.planned})"
+    return first_words(old, number, f"{taken}, and {found.reason()}")
+
+
+def first_words(old: int, number: int, why: str) -> str:
+    """That generation `old` leaves first, for a reason, in a sentence."""
+    return f"generation {old} leaves before generation {number} is begun, and requests wait meanwhile: {why}"
 
 
 def planned(record: Mapping[str, object], workers: int | None = None, idle: bool = False) -> int | None:

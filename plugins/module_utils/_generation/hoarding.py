@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""A live generation that has taken every process and thread that its host may begin: not even systemctl can be begun,
-so that it is found, and asked to end, by what the kernel tells of it."""
+"""A live generation that takes every process and thread that its host may begin: another one finds no room beside it,
+and where not even systemctl can be begun, it is found, and asked to end, by what the kernel tells of it."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import re
 import resource
 import signal
 from dataclasses import dataclass
 
-from .._facts.tasks import tasks_of
-from .._os.paths import Layout, under
-from .._os.procfs import parent, read_text
+from .._facts.tasks import task_limits, tasks_of
+from .._facts.unitgroups import unit_processes
+from .._os.paths import Layout
 from .._os.systemd import UNBEGUN, Systemd
 from . import generations, store
-from .beginnable import Beside, planned
+from .beginnable import SPARE, Beside, Lack, planned
 from .failures import StepFailed
 from .instances import POLL_SECONDS, Instances
 from .reloads import NoRoom, no_room_to_reload
@@ -53,17 +52,39 @@ def hoard(layout: Layout, number: int | None) -> Hoard | None:
     if number is None or most is None:
         return None
     unit = layout.service_unit(number)
-    pids = _pids(unit, layout.root)
-    masters = [pid for pid in pids if parent(pid, layout.root) not in pids]
-    instance = Beside(unit, most, tasks_of(pids, layout.root), 0)
-    return Hoard(instance, tuple(pids), min(masters)) if masters and instance.swollen else None
+    runs = unit_processes(unit, layout.root)
+    if runs is None:
+        return None
+    instance = Beside(unit, most, tasks_of(runs.pids, layout.root), 0)
+    return Hoard(instance, runs.pids, runs.master) if instance.swollen else None
 
 
-def _pids(unit: str, root: str) -> list[int]:
-    """The processes of a unit, by /proc/PID/cgroup."""
-    group = re.compile(rf"/{re.escape(unit)}(?:/|$)", re.MULTILINE)
-    pids = sorted(int(name) for name in os.listdir(under(root, "/proc")) if name.isdigit())
-    return [pid for pid in pids if group.search(read_text(root, f"/proc/{pid}/cgroup") or "")]
+def crowds_out(layout: Layout, number: int, target: int) -> str:
+    """That generation `number` has taken the room that generation `target` needs, in a sentence; empty where it has
+    not: there is room for both, it has not far more tasks than it is planned to have, or its end would not make room.
+    Nobody is asked for it."""
+    found, need = hoard(layout, number), planned(generations.record(layout, target))
+    if found is None or need is None:
+        return ""
+    app = generations.record(layout, target).get("app") or {}
+    limits = tuple(task_limits(str(app.get("slice") or "system.slice"), None, layout.root))
+    limit = min(limits, key=lambda limit: limit.left, default=None)
+    if limit is None or limit.left >= need + SPARE:
+        return ""
+    its, lack = found.instance, Lack(target, need, 0, limit, limits, (found.instance,))
+    if not lack.gone_with(its.tasks):
+        return ""
+    return (
+        f"{its.unit} had {its.tasks} processes and threads (it is planned to have {its.planned}), and {lack.reason()}"
+    )
+
+
+def forbid(layout: Layout, number: int) -> None:
+    """Have generation `number` begin no further process or thread."""
+    runs = unit_processes(layout.service_unit(number), layout.root)
+    for pid in runs.pids if runs is not None else ():
+        with contextlib.suppress(OSError):
+            resource.prlimit(pid, resource.RLIMIT_NPROC, (0, 0))
 
 
 def end(instances: Instances, found: Hoard, old: int, target: int) -> str:
@@ -72,9 +93,7 @@ def end(instances: Instances, found: Hoard, old: int, target: int) -> str:
     It begins nothing more, ends the requests that it has, and is not started again. What comes while nobody serves
     wakes generation `target`, once systemd has read so: `live` leads there as long as that takes, and no longer.
     """
-    for pid in found.pids:
-        with contextlib.suppress(OSError):
-            resource.prlimit(pid, resource.RLIMIT_NPROC, (0, 0))
+    forbid(instances.layout, old)
     store.activate(instances.layout, target)
     try:
         os.kill(found.master, signal.SIGTERM)

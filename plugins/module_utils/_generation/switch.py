@@ -19,11 +19,11 @@ from .._os.systemd import SystemdError
 from .._os.taken import address_taken
 from . import generations, store
 from .answers import HEALTH, WELL, Answers
-from .beginnable import leaves_first, no_room
+from .beginnable import first_words, leaves_first, no_room
 from .candidates import Candidates
 from .failures import StepFailed, Untouched
 from .former import SHARED, Former
-from .hoarding import graceful_seconds
+from .hoarding import forbid, graceful_seconds
 from .instances import POLL_SECONDS, Instances
 from .meanwhile import meanwhile_words
 from .processes import AS_THE_SERVER, Processes
@@ -63,7 +63,7 @@ def switch(
     app: Plain,
     verify_seconds: float,
     before: Plain | None = None,
-    lenient: bool = False,
+    lenient: bool | str = False,
     former: Former | None = None,
 ) -> Seen:
     """Give the public socket to generation `new`; `old` has it now (None: nothing does, or `former`, a service that
@@ -75,7 +75,8 @@ def switch(
 
     An `old` that does not answer its users well (`before`: its app as its record has it) is in nobody's way: it
     leaves as soon as `new` answers, and is gone back to only where it is no worse than `new` by then. With
-    `lenient` a `new` whose load paths fail is kept where `old` is not even healthy.
+    `lenient` a `new` whose load paths fail is kept where `old` is not even healthy. A sentence that says so tells that
+    `old` takes the room of `new` again and again: it leaves first, be there room at this moment or not.
     """
     taking = Takeover(instances, former) if old is None and former is not None and former.serves else None
     try:
@@ -119,8 +120,11 @@ def _switch_shared(
     app: Plain,
     verify_seconds: float,
     before: Plain,
-    lenient: bool,
+    lenient: bool | str,
 ) -> Seen:
+    if isinstance(lenient, str):
+        first = first_words(old, new, lenient)
+        return _switch_in_turn(instances, old, new, app, verify_seconds, _look(instances, old, before), first, True)
     full = no_room(instances, new, instances.layout.service_unit(new), back=lenient)
     if full:
         was = _look(instances, old, before)
@@ -191,19 +195,26 @@ def _found_no_room(instances: Instances, old: int, new: int, failure: StepFailed
     first = leaves_first(instances, new, old, well=False)
     if first or not _NO_TASK.search(failure.cause):
         return first
-    return (
-        f"generation {old} leaves before generation {new} is begun, and requests wait meanwhile: beside it {new} "
-        f"{failure.cause}"
-    )
+    return first_words(old, new, f"beside it {new} {failure.cause}")
 
 
 def _switch_in_turn(
-    instances: Instances, old: int, new: int, app: Plain, verify_seconds: float, was: Answers, why: str
+    instances: Instances,
+    old: int,
+    new: int,
+    app: Plain,
+    verify_seconds: float,
+    was: Answers,
+    why: str,
+    hoards: bool = False,
 ) -> Seen:
     """`old` leaves before `new` is begun, as there is no room for both: the public socket stays open, and requests wait
-    in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room."""
+    in it. `old` has its time to end the requests that it has; `new` is begun as soon as there is room. One that
+    `hoards` takes no more meanwhile."""
     opened = _open_public(instances, app["listen"])
     unread = _make_live_again(instances, new)  # what comes while neither runs is to wake `new`
+    if hoards:
+        forbid(instances.layout, old)
     instances.leave(old, wait=False)  # with its own socket: who asked there in vain would have it started again
     _await_room(instances, old, new)
     boot = instances.join(new, app["health"])

@@ -16,7 +16,8 @@ import contextlib
 import os
 import select
 import signal
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field, replace
 from typing import Callable
 
 from .._declaration.app import Health
@@ -34,7 +35,7 @@ from .._steps.heal import heal
 from .._steps.rollback import rollback
 from .._verdict.guarding import AGREE, LOOK_EVERY_S, WINDOW_S, Instance, Reading, Watch
 from .._verdict.types import short
-from .._watch.view import AppView, InstanceView, app_view
+from .._watch.view import AppView, InstanceView, app_view, kernel_view
 from . import got
 
 AGAIN_S = 60.0
@@ -42,6 +43,12 @@ AGAIN_S = 60.0
 
 DEAD_S = 30.0
 """So long beyond the time that it may take to start, an instance that systemd does not get up is dead."""
+
+HEARS = 3
+"""So often a look asks systemd that does not hear it: it goes by the kernel then."""
+
+HOARDED = 2
+"""Looks of the last WINDOW_S at which it has taken the room of what is gone back to: it leaves first then."""
 
 View = Callable[[], AppView]
 
@@ -56,7 +63,8 @@ def guard(
     orders, sleep = Orders.read(app.layout), sleep or _until_asked()
     if orders is None or orders.end or orders.boot != boot_id(app.root):
         return "there is nothing to guard"
-    guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, app.systemd)))
+    systemd = replace(app.systemd, deaf_looks=HEARS)
+    guarded = _Guarded(app, orders, view or (lambda: app_view(app.name, app.root, systemd)))
     until = guarded.until(now())
     while now() < until:
         asked = sleep(LOOK_EVERY_S)
@@ -105,7 +113,7 @@ def _who_asked(app: AppOnHost, orders: Orders) -> str:
 
 
 def _seen(look: View) -> AppView | None:
-    """How the app runs; None while systemd does not answer, or it cannot be read."""
+    """How the app runs; None while nobody answers, or it cannot be read."""
     try:
         return look()
     except (SystemdError, OSError):
@@ -135,8 +143,9 @@ class _Attempt:
 class _Guarded:
     """The generation that the orders name, under watch. `failed`: why it did not go back, where it should have;
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
-    since when. `attempt`: the last start that systemd says is up. `hoarding`: the last look could begin nothing, as it
-    has taken all. `got`: what its users got, once it was to go back."""
+    since when. `attempt`: the last start that systemd says is up. `hoarding`: so many of the last looks, in a row,
+    could begin nothing, as it has taken all. `crowding`: when it had taken the room of what is gone back to, and what
+    was seen of that. `got`: what its users got, once it was to go back."""
 
     app: AppOnHost
     orders: Orders
@@ -147,7 +156,8 @@ class _Guarded:
     again: float = 0.0
     down: tuple[str, float] | None = None
     attempt: _Attempt | None = None
-    hoarding: bool = False
+    hoarding: int = 0
+    crowding: deque[tuple[float, str]] = field(default_factory=deque)
     got: str | None = None
 
     def until(self, now: float) -> float:
@@ -173,9 +183,11 @@ class _Guarded:
     def look(self, now: float) -> str:
         """Look at it, and go back once it is sure: what came of that, in a sentence; empty while it is watched on."""
         seen = _seen(self.view)
+        answered, self.hoarding = seen is not None, self.hoarding if seen is None else 0
+        seen = seen if seen is not None else _seen(lambda: kernel_view(self.app.name, self.app.root))
         current = seen.current if seen is not None else None
-        self.hoarding = self.hoarding and seen is None
-        dead = self._dead(current, now) if seen is not None else self._hoards()
+        self._crowds(now)
+        dead = self._dead(current, now) if answered else self._hoards()
         if dead:
             return self._go_back(dead, now) if now >= self.again else ""
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
@@ -224,10 +236,28 @@ class _Guarded:
         return self.down[0] if now - since > self._boot_seconds() + DEAD_S else ""
 
     def _hoards(self) -> str:
-        """That it has taken the last process of this host, once two looks in a row have found so."""
+        """That it has taken the last process of this host, once AGREE looks in a row have found so."""
         found = hoarding.hoard(self.app.layout, self.orders.generation)
-        before, self.hoarding = self.hoarding, found is not None and hoarding.nothing_begins(self.app.systemd)
-        return found.words() if found is not None and self.hoarding and before else ""
+        if found is None or not hoarding.nothing_begins(self.app.systemd):
+            self.hoarding = 0
+            return ""
+        self.hoarding += 1
+        return found.words() if self.hoarding >= AGREE else ""
+
+    def _crowds(self, now: float) -> None:
+        """Note whether it has taken the room of what is gone back to. What takes threads without end has its workers
+        ended now and then: that there is room at one moment tells nothing of the next."""
+        with contextlib.suppress(OSError):
+            words = hoarding.crowds_out(self.app.layout, self.orders.generation, self.orders.back_to)
+            if words:
+                self.crowding.append((now, words))
+        while self.crowding and self.crowding[0][0] < now - WINDOW_S:
+            self.crowding.popleft()
+
+    def _crowded(self) -> str:
+        """That it has, at enough of the last looks, in a sentence."""
+        looks = len(self.crowding)
+        return f"at {looks} looks of the guard {self.crowding[-1][1]}" if looks >= HOARDED else ""
 
     def _up(self, state: UnitState, current: InstanceView | None, now: float) -> bool:
         """Whether that start has come up, and is not another one that is about to fail: systemd calls it active as soon
@@ -250,7 +280,7 @@ class _Guarded:
         with contextlib.suppress(OSError):  # where a full disk does not take it, it goes back all the same
             going.write(app.layout)
         try:
-            done = rollback(app, self.orders.back_to, event="reverted")
+            done = rollback(app, self.orders.back_to, event="reverted", hoards=self._crowded())
         except Busy as error:
             self.failed = f"{cause}; it could not go back: {error}"
             return ""

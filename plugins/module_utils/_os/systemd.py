@@ -230,10 +230,13 @@ class Systemd:
     log_left: float = LOG_SECONDS
     """So long the journal is waited for yet, in all; one that has not answered is not asked any more."""
 
+    deaf_looks: int = DEAF_LOOKS
+    """So often systemctl is begun for what the manager does not hear."""
+
     def _systemctl(self, *words: str, timeout_seconds: float = 30.0) -> Completed:
         """systemctl, asked again for a while where the manager does not speak: it does not while it executes itself
         anew (daemon-reexec). What is asked of it may be asked twice."""
-        for _ in range(DEAF_LOOKS):
+        for _ in range(self.deaf_looks):
             done = self.runner(["systemctl", "--no-pager", "--no-ask-password", *words], timeout_seconds)
             if not _deaf(done) or done.status == LATE:
                 break

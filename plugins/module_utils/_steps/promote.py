@@ -135,7 +135,7 @@ def switch_counted(
     old: int | None,
     new: int,
     declared: Plain,
-    lenient: bool = False,
+    lenient: bool | str = False,
     former: formers.Former | None = None,
 ) -> Seen:
     """switch(), with what users got meanwhile: counted in its result, and in the cause when it failed."""
@@ -145,7 +145,8 @@ def switch_counted(
     losing = app.losing(old, declared) if old is not None else ""
     with Meanwhile(declared["listen"] if shared else None, declared) as users:
         try:
-            seen = switch(app.instances, old, new, declared, float(declared["verify_seconds"]), before, lenient, former)
+            seconds = float(declared["verify_seconds"])
+            seen = switch(app.instances, old, new, declared, seconds, before, lenient, former)
         except StepFailed as failure:
             words = meanwhile_words(users.told())
             failure.cause += f"; {words}" if words else ""

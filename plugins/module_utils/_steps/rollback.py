@@ -68,12 +68,13 @@ def _found(app: AppOnHost) -> tuple[truth.Live, bool, str]:
     return found, serves and not found.why, there
 
 
-def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back") -> RolledBack:
+def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back", hoards: str = "") -> RolledBack:
     """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
 
     A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
-    for no longer than its drain takes. A person's rollback does not wait for a weigh or a trial of another run: it
-    ends it.
+    for no longer than its drain takes. Where who looked at it for longer says that it `hoards` (takes all processes of
+    the host, in a sentence), it leaves first. A person's rollback does not wait for a weigh or a trial of another run:
+    it ends it.
     """
     # Before the lock, which would make a folder for an app that is not there.
     reverts = event == "reverted"  # the guard of the host may have been quicker
@@ -104,8 +105,8 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
             record = app.record(target)
             changed = changed_by_drop_ins(app, target)
             if old is not None:
-                _spare_users(app, old, target, record.app)
-            seen = switch_counted(app, old, target, record.app, lenient=True)
+                _spare_users(app, old, target, record.app, hoards)
+            seen = switch_counted(app, old, target, record.app, lenient=hoards or True)
         except (StepFailed, SystemdError, OSError) as error:
             cause = error.cause if isinstance(error, StepFailed) else sentence(error)
             app.log("rollback_failed", **{"from": old, "to": target}, cause=cause, told=healed or None)
@@ -144,11 +145,11 @@ def _end(app: AppOnHost, found: hoarding.Hoard | None, wanted: int | None) -> li
     return [hoarding.end(app.instances, found, live, target)]
 
 
-def _spare_users(app: AppOnHost, old: int, target: int, declared: Plain) -> None:
+def _spare_users(app: AppOnHost, old: int, target: int, declared: Plain, hoards: str) -> None:
     """Users of a live one that is well are not to meet what was never tried, nor what is broken: StepFailed. That it
     has to leave first, as there is no room for both, is told; then the other one cannot be proven beside it."""
     well = app.instances.look(old).well
-    first = leaves_first(app.instances, target, old, well)
+    first = hoards or leaves_first(app.instances, target, old, well)
     if first:
         app.say(first)
     # What the host has for all services is its own affair; what is for this app was never tried.

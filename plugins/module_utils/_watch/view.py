@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Callable, Mapping, Sequence
 
 from .._declaration.app import Limits
 from .._declaration.patience import ANSWER_SECONDS, flight_seconds
-from .._facts.unitgroups import UnitMemory, unit_cpu_seconds, unit_memory
+from .._facts.unitgroups import UnitMemory, unit_cpu_seconds, unit_memory, unit_processes
 from .._generation import generations, truth
 from .._generation.names import owned
 from .._generation.processnames import process_units_on_disk, starters
@@ -184,14 +184,30 @@ def app_view(
     layout = Layout(name, root)
     everything = (systemd or Systemd()).matching(layout.public_socket_unit, layout.instance_glob)
     units = {unit: state for unit, state in owned(layout, everything).items() if not state.gone}
-    running = layout.instances(units)
-    found = truth.live(layout, running) if os.path.isdir(layout.home) else None
-    live = found.number if found else None
+    found = truth.live(layout, layout.instances(units)) if os.path.isdir(layout.home) else None
+    return _view(layout, units, found.number if found else None, clock)
+
+
+def kernel_view(name: str, root: str = "/", clock: Callable[[], float] = time.monotonic) -> AppView:
+    """How the live generation runs by the kernel and the recorder alone, where systemd cannot be asked, as no command
+    can be begun; nothing is told of units beside its own. Raises OSError where /proc cannot be read."""
+    layout = Layout(name, root)
+    live = generations.live(layout)
+    unit = layout.service_unit(live) if live is not None else ""
+    runs = unit_processes(unit, root) if unit else None
+    if runs is None:
+        return _view(layout, {}, live, clock)
+    state = replace(ABSENT, load="loaded", active="active", main_pid=runs.master, control_group=runs.group)
+    return replace(_view(layout, {unit: state}, live, clock), processes=())
+
+
+def _view(layout: Layout, units: Mapping[str, UnitState], live: int | None, clock: Callable[[], float]) -> AppView:
+    running, root = layout.instances(units), layout.root
     record = _record(layout, live)
     listen = record.listen if record is not None and record.app.get("listen") else None
     instances = [_instance(layout, number, units[unit], live == number, clock()) for number, unit in running.items()]
     return AppView(
-        app=name,
+        app=layout.app,
         live=live,
         listen=listen,
         socket_up=layout.public_socket_unit in units,

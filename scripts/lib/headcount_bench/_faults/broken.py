@@ -91,7 +91,10 @@ def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
 @contextlib.contextmanager
 def broken(scene: Scene, shape: Shape, **changes: Any) -> Iterator[int | None]:
     """The live generation turns broken; what users lose until the end of this is the fault's own."""
+    warm = changes.pop("warm", False)
     live = _deploy_turning(scene, shape, **changes)
+    if warm:
+        scene.sh(WARM)
     begin = time.time()
     scene.seen.window = [begin - 0.1, begin + 240.0]
     scene.sh(f"touch {FILE}")
@@ -332,6 +335,11 @@ def _taken_back(scene: Scene, live: int | None, finds: str) -> None:
 
 SLOTS, CLIENTS, FAILED = 32, 12, "/run/shop.failed"
 THREADS: dict[str, Any] = {"worker_class": "gthread", "settings": {"workers": 1, "threads": SLOTS}}
+WARM = (
+    f"for n in $(seq {SLOTS}); do curl -s -o /dev/null -m 20 'http://127.0.0.1:8000/wait?ms=1500' & done; wait; sleep 1"
+)
+"""Every thread of its worker has been begun: it answers on, where no other one may be begun. Else it stands still until
+Gunicorn ends it for its `timeout`, and what it has taken is free until its successor has taken it again."""
 
 
 @contextlib.contextmanager
@@ -409,9 +417,9 @@ def hoarding(
     which nothing is left."""
 
     def work(scene: Scene) -> None:
-        more: dict[str, Any] = {"slice": SLICE} if in_slice else {}
+        more: dict[str, Any] = {**THREADS, **({"slice": SLICE} if in_slice else {})}
         if in_slice:
-            scene.deploy(**THREADS, **more)
+            scene.deploy(**more)
         before, answering = scene.live(), scene.answering()
         limit = f"systemctl set-property --runtime {SLICE} TasksMax={SLICE_TASKS}"
         with contextlib.ExitStack() as stack:
@@ -420,7 +428,7 @@ def hoarding(
             else:
                 stack.enter_context(scene.few_tasks(spare))
             guard = {"minutes": 5 if way is _by_the_guard else 0}
-            live = stack.enter_context(broken(scene, HOARDING, guard=guard, **THREADS, **more))
+            live = stack.enter_context(broken(scene, HOARDING, guard=guard, warm=True, **more))
             text = way(scene, live)
         _only_the_faults(scene, live)
         scene.seen.told.append(" ".join(text.split())[:400])

@@ -99,6 +99,33 @@ def test_one_with_what_it_is_planned_to_have_is_none(host: Host) -> None:
     assert hoarding.hoard(host.layout, None) is None
 
 
+def kernel(host: Host, there: int, most: int) -> None:
+    (host.root / "proc/sys/kernel").mkdir(parents=True, exist_ok=True)
+    (host.root / "proc/sys/kernel/threads-max").write_text(f"{most}\n", encoding="utf-8")
+    (host.root / "proc/loadavg").write_text(f"0.0 0.0 0.0 1/{there} 99\n", encoding="utf-8")
+
+
+def test_the_room_of_another_one_that_it_has_taken_is_told_with_nobody_asked(host: Host) -> None:
+    kernel(host, 120, 140)
+    assert hoarding.crowds_out(host.layout, 2, 1) == (
+        "shop@2.service had 100 processes and threads (it is planned to have 19), and this host has no room for "
+        "generation 1: its 19 processes and threads and 10 to spare are 29, but only 20 more may be begun "
+        "(kernel.threads-max is 140, and 120 are there)"
+    )
+    assert host.said == []
+
+
+@pytest.mark.parametrize(("there", "most", "threads"), [(120, 150, 99), (120, 140, 17), (520, 400, 99)])
+def test_it_has_not_where_there_is_room_or_others_have_taken_it(
+    host: Host, there: int, most: int, threads: int
+) -> None:
+    """With what it is planned to have it takes nobody's room; nor where its end would make none."""
+    kernel(host, there, most)
+    host.process(41, 40, "/system.slice/shop@2.service", threads)
+    assert hoarding.crowds_out(host.layout, 2, 1) == ""
+    assert hoarding.crowds_out(host.layout, 7, 1) == "", "it does not run"
+
+
 def test_it_is_ended_and_what_is_gone_back_to_is_woken(host: Host) -> None:
     """It begins nothing more; systemd reads which generation a request wakes before it has left for good."""
     found = hoarding.hoard(host.layout, 2)

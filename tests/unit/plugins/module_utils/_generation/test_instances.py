@@ -729,6 +729,20 @@ class TestRoomForTasks:
         ]
         assert ("before" in seen) is not well
 
+    def test_one_that_takes_the_room_again_and_again_leaves_first_though_there_is_some(
+        self, small: Host, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """It takes no more meanwhile."""
+        said = small.systemd.said
+        monkeypatch.setattr(_switch, "forbid", lambda layout, number: said.append(f"forbid {number}"))
+        seen = switch(small.instances, 1, 2, APP, 1.0, APP, lenient="it took 99")
+        leaves = said.index("stop shop@1.service shop@1.socket")
+        assert said.index("forbid 1") < leaves < said.index("start shop@2.socket")
+        assert generations.live(small.layout) == 2
+        assert told(1, seen)[0] == (
+            "generation 1 leaves before generation 2 is begun, and requests wait meanwhile: it took 99"
+        )
+
     def test_the_other_one_is_begun_as_soon_as_there_is_room(
         self, swollen: Host, monkeypatch: pytest.MonkeyPatch
     ) -> None:

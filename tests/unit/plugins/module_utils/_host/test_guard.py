@@ -65,6 +65,7 @@ class Host:
     went: list[int] = field(default_factory=list)
     asked: list[list[str]] = field(default_factory=list)
     asked_at: float = math.inf
+    hoards: list[str] = field(default_factory=list)
 
     def run(self, views: Callable[[int], AppView]) -> str:
         looks = iter(range(1, 10_000))
@@ -103,8 +104,9 @@ def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     store.activate(app.layout, 2)
     made = Host(app, now, asked=asked)
 
-    def back(_: AppOnHost, wanted: int, event: str) -> dict[str, Any]:
+    def back(_: AppOnHost, wanted: int, event: str, hoards: str) -> dict[str, Any]:
         assert event == "reverted"
+        made.hoards.append(hoards)
         made.went.append(wanted)
         store.activate(app.layout, wanted)
         return {"from": 2, "to": wanted, "told": []}
@@ -524,11 +526,11 @@ def test_it_hears_at_once_that_it_is_asked_to_end() -> None:
         signal.signal(signal.SIGTERM, before)
 
 
-@pytest.mark.parametrize("stuck", [{3, 4}, {3, 5, 7}])
+@pytest.mark.parametrize("stuck", [{3, 4, 5, 6}, {3, 4, 5, 7, 8, 9}])
 def test_one_that_has_taken_the_last_process_is_gone_back_from(
     host: Host, monkeypatch: pytest.MonkeyPatch, stuck: set[int]
 ) -> None:
-    """Nobody can ask systemd then; two looks in a row have to find so."""
+    """Nobody can ask systemd then; four looks in a row have to find so."""
     looks = [0]
     found = Hoard(Beside("shop@2.service", 19, 100, 0), (40, 41), 40)
     monkeypatch.setattr(guarded.hoarding, "hoard", lambda layout, number: found if number == 2 else None)
@@ -541,8 +543,70 @@ def test_one_that_has_taken_the_last_process_is_gone_back_from(
         return view(tally(50 * look, 0))
 
     told = host.run(views)
-    assert (host.went == [1]) is (4 in stuck)
-    assert ("could begin no process any more, not even systemctl: shop@2.service had 100" in told) is (4 in stuck)
+    assert (host.went == [1]) is (6 in stuck)
+    assert ("could begin no process any more, not even systemctl: shop@2.service had 100" in told) is (6 in stuck)
+
+
+def test_what_users_get_is_judged_where_systemd_cannot_be_asked(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As soon as where it can: by what the recorder has counted and the kernel tells."""
+    looks = [0]
+
+    def kernel(name: str, root: str) -> AppView:
+        assert (name, root) == ("shop", host.app.root)
+        return view(tally(50 * looks[0], 25 * max(0, looks[0] - 3)))
+
+    def views(look: int) -> AppView:
+        looks[0] = look
+        if look > 3:
+            raise SystemdError("this host could not begin systemctl")
+        return view(tally(50 * look, 0))
+
+    monkeypatch.setattr(guarded, "kernel_view", kernel)
+    told = host.run(views)
+    assert host.went == [1]
+    assert "requests failed" in told
+    assert host.now[0] - BEGAN == 5.0 * (3 + guarded.AGREE)
+
+
+def test_a_healthy_one_on_a_host_that_another_one_filled_is_none(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = [0]
+
+    def views(look: int) -> AppView:
+        looks[0] = look
+        raise SystemdError("this host could not begin systemctl")
+
+    monkeypatch.setattr(guarded, "kernel_view", lambda *_: view(tally(50 * looks[0], 0)))
+    monkeypatch.setattr(guarded.hoarding, "hoard", lambda layout, number: None)
+    monkeypatch.setattr(guarded.hoarding, "nothing_begins", lambda systemd: True)
+    assert host.run(views).endswith("requests, no breach")
+
+
+@pytest.mark.parametrize(
+    ("crowded", "leaves"),
+    [
+        ({13, 14}, "at 2 looks of the guard shop@2.service had 99"),
+        ({12, 13, 14, 15, 16}, "at 5 looks of the guard shop@2.service had 99"),
+        ({15}, ""),
+        ({3, 4, 5, 6}, ""),
+    ],
+)
+def test_one_that_took_the_room_of_the_other_leaves_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch, crowded: set[int], leaves: str
+) -> None:
+    """Whether there is room when it goes back or not; what was seen once, or long ago, is nothing to go by."""
+    looks = [0]
+
+    def crowds(_: object, number: int, target: int) -> str:
+        assert (number, target) == (2, 1)
+        return "shop@2.service had 99" if looks[0] in crowded else ""
+
+    def views(look: int) -> AppView:
+        looks[0] = look
+        return view(tally(50 * min(look, 12), 25 * max(0, look - 12)))
+
+    monkeypatch.setattr(guarded.hoarding, "crowds_out", crowds)
+    host.run(views)
+    assert host.hoards == [leaves]
 
 
 class TestSaid:

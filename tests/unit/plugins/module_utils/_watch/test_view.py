@@ -105,6 +105,30 @@ def test_the_live_instance_is_told_of_with_what_waits_for_it(layout: Layout) -> 
     assert lines[1] == "now: 3 of 8 slots busy, 3 connections wait; its memory is not counted"
 
 
+def test_where_systemd_cannot_be_asked_the_live_one_is_told_of_by_the_kernel(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was counted, what waits and what it takes are known all the same."""
+    asked: list[Any] = []
+    monkeypatch.setattr(view, "unit_memory", lambda group, root: asked.append(group) or MEMORY)
+    count(layout, 2, [200] * 20 + [500], running=3)
+    for pid, parent, unit in ((40, 1, "shop@2.service"), (41, 40, "shop@2.service"), (50, 1, "shop@22.service")):
+        folder = Path(layout.root, f"proc/{pid}")
+        folder.mkdir()
+        (folder / "cgroup").write_text(f"3:pids:/system.slice/{unit}\n1:name=systemd:/system.slice/{unit}\n")
+        (folder / "stat").write_text(f"{pid} (gunicorn) S {parent} {' '.join(['0'] * 18)}\n")
+    found, usual = view.kernel_view("shop", layout.root, lambda: 100.0), seen(layout, *UP)
+    assert found.current is not None
+    assert usual.current is not None
+    assert found.current.counts == usual.current.counts
+    assert (found.live, found.waiting, found.current.memory) == (2, 3, MEMORY)
+    assert asked == ["/system.slice/shop@2.service"]
+
+
+def test_so_it_is_where_nothing_of_it_runs(layout: Layout) -> None:
+    assert view.kernel_view("shop", layout.root).current is None
+
+
 def test_one_that_drains_is_told_of_beside_the_live_one(layout: Layout) -> None:
     found = seen(layout, *UP, "shop@1.service")
     assert [(one.generation, one.live) for one in found.instances] == [(2, True), (1, False)]
