@@ -23,7 +23,8 @@ from .cgroups import SYSTEMD, UNIFIED, Group, locate, memberships, memory_limits
 class UnitMemory:
     """What a unit's cgroup says of its memory, in MiB. None: the kernel keeps no such figure here, or no limit is set.
 
-    `current_mib` and `peak_mib` contain page cache, `inactive_file_mib` is the part of it that goes first.
+    `current_mib` and `peak_mib` contain page cache, `inactive_file_mib` is the part of it that goes first. `filled`: so
+    often it had filled its own limit when memory was wanted. Only then the OOM killer came for what it took itself.
     """
 
     cgroup: str
@@ -37,6 +38,7 @@ class UnitMemory:
     inactive_file_mib: float | None
     oom_kills: int | None
     under_oom: bool | None
+    filled: int | None = None
 
     def to_dict(self) -> dict[str, object]:
         """The fields as a plain dictionary."""
@@ -122,6 +124,7 @@ def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
         inactive_file_mib=_mib(stat.get("total_inactive_file" if first else "inactive_file")),
         oom_kills=events.get("oom_kill"),
         under_oom=bool(events["under_oom"]) if "under_oom" in events else None,
+        filled=None if first else events.get("oom"),
     )
 
 

@@ -50,6 +50,9 @@ HEARS = 3
 HOARDED = 2
 """Looks of the last WINDOW_S at which it has taken the room of what is gone back to: it leaves first then."""
 
+OOM_SAID, ASK_S = "fe6faa94e7774663a0da52717891d8ef", 5.0
+"""systemd's MESSAGE_ID of a unit of which the OOM killer ended a process, and how long the journal may take to tell."""
+
 View = Callable[[], AppView]
 
 
@@ -124,10 +127,11 @@ def _planned(current: InstanceView) -> Instance:
     return Instance(current.memory_max_mib, current.slots, current.patience_s)
 
 
-def _reading(current: InstanceView, waiting: int | None, at: float) -> Reading:
+def _reading(current: InstanceView, waiting: int | None, at: float, said: int) -> Reading:
     assert current.counts is not None
-    memory_mib = current.memory.anon_mib if current.memory else None
-    return Reading(at, current.counts.tally, memory_mib, current.oom_kills, waiting)
+    memory, tally = current.memory, current.counts.tally
+    memory_mib, filled = (memory.anon_mib, memory.filled) if memory else (None, None)
+    return Reading(at, tally, memory_mib, current.oom_kills, waiting, filled, current.restarts, said)
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ class _Guarded:
     it tries again from `again` on (seconds since the boot; 0 before it failed). `down`: that it does not come up, and
     since when. `attempt`: the last start that systemd says is up. `hoarding`: so many of the last looks, in a row,
     could begin nothing, as it has taken all. `crowding`: when it had taken the room of what is gone back to, and what
-    was seen of that. `got`: what its users got, once it was to go back."""
+    was seen of that. `got`: what its users got, once it was to go back. `restarts`: how often systemd had started it
+    again at the last look, `said`: how often it said by then that the OOM killer had come."""
 
     app: AppOnHost
     orders: Orders
@@ -159,6 +164,8 @@ class _Guarded:
     hoarding: int = 0
     crowding: deque[tuple[float, str]] = field(default_factory=deque)
     got: str | None = None
+    restarts: int = 0
+    said: int = 0
 
     def until(self, now: float) -> float:
         """When it is to end: with its time, but one that was killed and is begun again has the looks that it takes to
@@ -197,7 +204,7 @@ class _Guarded:
         self.watch = self.watch or Watch(
             current.limits, self.orders.before, planned, asked=asked, agreed=self._agreed()
         )
-        breach = self.watch.look(_reading(current, seen.waiting, now - self._began))
+        breach = self.watch.look(_reading(current, seen.waiting, now - self._began, self._oom_said(current)))
         return self._go_back(breach, now) if breach and now >= self.again else ""
 
     def end(self, told: str, how: str) -> str:
@@ -258,6 +265,17 @@ class _Guarded:
         """That it has, at enough of the last looks, in a sentence."""
         looks = len(self.crowding)
         return f"at {looks} looks of the guard {self.crowding[-1][1]}" if looks >= HOARDED else ""
+
+    def _oom_said(self, current: InstanceView) -> int:
+        """How often systemd said since the promote that the OOM killer came for it. That is asked after each start that
+        systemd made: what came for the master, whose counts went with it, nothing else tells."""
+        if current.restarts > self.restarts and self.orders.at:
+            which = ["_PID=1", f"UNIT={current.unit}", f"MESSAGE_ID={OOM_SAID}", f"--since=@{int(self.orders.at)}"]
+            with contextlib.suppress(SystemdError, OSError):
+                done = self.app.systemd.runner(["journalctl", "--no-pager", "-q", *which, "-o", "cat"], ASK_S)
+                self.said = max(self.said, len(done.out.splitlines()))
+        self.restarts = current.restarts
+        return self.said
 
     def _up(self, state: UnitState, current: InstanceView | None, now: float) -> bool:
         """Whether that start has come up, and is not another one that is about to fail: systemd calls it active as soon

@@ -46,6 +46,9 @@ FEW = 4
 LONG_SHARE = 0.1
 """Requests that took at least so much of the slots' time under the generation before are what the app does."""
 
+KILLS = 2
+"""So often, at looks apart, the OOM killer comes for what a release takes itself: one burst may have it come once."""
+
 DEATHS = 3
 DEATHS_WORSE = 5.0
 QUANTILES = {"p50": 0.5, "p95": 0.05, "p99": 0.01}
@@ -63,13 +66,19 @@ class Before:
 @dataclass(frozen=True)
 class Reading:
     """One look: seconds since the promote, what was counted since then, memory in MiB, and connections that wait to be
-    accepted. None is what is not known."""
+    accepted. None is what is not known.
+
+    `oom_kills` and `filled` (how often it had filled its own limit) are those since its unit was started, which systemd
+    did `restarts` times; `said`: how often it said of the unit since the promote that the OOM killer came."""
 
     at: float
     tally: Tally
     memory_mib: float | None = None
     oom_kills: int = 0
     waiting: int | None = None
+    filled: int | None = None
+    restarts: int = 0
+    said: int = 0
 
 
 @dataclass(frozen=True)
@@ -80,6 +89,42 @@ class Instance:
     memory_max_mib: float | None = None
     slots: int | None = None
     patience_s: float = ANSWER_SECONDS
+
+
+@dataclass
+class Kills:
+    """Processes that the OOM killer has ended since the promote: those that died because the unit had
+    filled its own limit (`own`, at so many looks: `times`), and those that died because the host, or whatever else
+    holds them and others, was full (`others`)."""
+
+    own: int = 0
+    others: int = 0
+    times: int = 0
+    last: Reading = field(default_factory=lambda: Reading(0.0, Tally()))
+
+    def look(self, now: Reading) -> None:
+        """Take a reading in."""
+        last, before = self.last, self.own
+        anew = now.restarts != last.restarts or now.oom_kills < last.oom_kills
+        came = now.oom_kills - (0 if anew else last.oom_kills)
+        if now.filled is not None and now.filled <= (0 if anew else last.filled or 0):
+            self.others += came
+        else:
+            self.own += came
+        # What came for the master went with the counts of its unit: only systemd can say that it did.
+        self.own += max(0, now.said - self.own - self.others)
+        self.times += self.own > before
+        self.last = now
+
+    def words(self) -> str:
+        """What it ended, as the last word of a guard has it; empty where it ended nothing."""
+        parts = [f"{_processes(self.own)}, as it took all memory that it may have"] if self.own else []
+        parts += [f"{_processes(self.others)}, as the host was short of memory"] if self.others else []
+        return f"the OOM killer ended {', and '.join(parts)}" if parts else ""
+
+
+def _processes(count: int) -> str:
+    return "one of its processes" if count == 1 else f"{count} of its processes"
 
 
 @dataclass
@@ -100,6 +145,8 @@ class Watch:
     asked: int = 0
     """So many requests had ended when the guard was set: those of the promote itself, which are no traffic."""
 
+    kills: Kills = field(default_factory=Kills)
+
     suspected: str = ""
     """What the last look at which anything came found to be a breach."""
 
@@ -116,6 +163,10 @@ class Watch:
         latest = now.tally.since(self.readings[-1].tally) if self.readings else now.tally
         self._keep(now)
         window = now.tally.since(self._at(now.at - WINDOW_S).tally) if len(self.readings) > 1 else now.tally
+        self.kills.look(now)
+        killed = self._killed(now)
+        if killed:
+            return killed
         words = self._dying(now) or self._memory(now) or self._share(latest, window, now.tally) or self._hanging(now)
         if words or latest.ended + latest.lost:  # a look at which nothing was asked says nothing
             self.agreed, self.suspected = self.agreed + 1 if words else 0, words
@@ -123,6 +174,9 @@ class Watch:
 
     def conclusion(self) -> str:
         """What is to be said when the time is over and nothing was a breach."""
+        return "; ".join(filter(None, [self._concluded(), self.kills.words()]))
+
+    def _concluded(self) -> str:
         last = self.readings[-1] if self.readings else Reading(0.0, Tally())
         count = max(0, last.tally.ended - self.asked)
         served, full = f"{count} request{'' if count == 1 else 's'}", self.full_since
@@ -237,6 +291,19 @@ class Watch:
         requests = "a request has" if is_one else "requests have"
         return f"in at least {old} of {slots} slot{'' if slots == 1 else 's'} {requests} {done}"
 
+    def _killed(self, now: Reading) -> str:
+        """That the OOM killer came more than once for what it takes: that is counted, and no chance."""
+        own, most = self.kills.own, self.instance.memory_max_mib
+        if own < KILLS or self.kills.times < KILLS or now.at <= 0:
+            return ""
+        usual = self.before.tally.ends.get("killed", 0)
+        if self.before.seconds > 0 and own / now.at <= DEATHS_WORSE * usual / self.before.seconds:
+            return ""
+        may = f"all of the {short(most)} MiB" if most else "all memory"
+        return (
+            f"the OOM killer ended {own} of its processes within {short(now.at)} s, as it took {may} that it may have"
+        )
+
     def _dying(self, now: Reading) -> str:
         ends = now.tally.ends
         dead = ends.get("killed", 0) + ends.get("died", 0) + ends.get("timed_out", 0)
@@ -246,7 +313,8 @@ class Watch:
         usual = was.get("killed", 0) + was.get("died", 0) + was.get("timed_out", 0)
         if self.before.seconds > 0 and dead / now.at <= DEATHS_WORSE * usual / self.before.seconds:
             return ""
-        killed = f", {now.oom_kills} of its processes by the OOM killer" if now.oom_kills else ""
+        count = self.kills.own + self.kills.others
+        killed = f", {count} of its processes by the OOM killer" if count else ""
         return f"{dead} of its workers died within {short(now.at)} s{killed}"
 
     def _memory(self, now: Reading) -> str:

@@ -106,9 +106,8 @@ def _tested(made: _Page, app: str, test: Entry) -> None:
     made.add("load_test_rate", "gauge", "Its requests a second.", test.rate, app=app)
     for name, value in (("p50", test.p50_ms), ("p95", test.p95_ms), ("p99", test.p99_ms)):
         words = "How long its requests took."
-        made.add(
-            "load_test_latency_seconds", "gauge", words, None if value is None else value / 1000, app=app, quantile=name
-        )
+        seconds = None if value is None else value / 1000
+        made.add("load_test_latency_seconds", "gauge", words, seconds, app=app, percentile=name)
     failed = test.failures / test.requests if test.failures is not None and test.requests else None
     made.add("load_test_error_ratio", "gauge", "The share of its requests that failed.", failed, app=app)
 
@@ -145,9 +144,7 @@ def _limits(made: _Page, app: str, one: InstanceView) -> None:
     for name in ("p50", "p95", "p99"):
         limit = one.limits.latency_ms(name)
         words = "The declared limit of a quantile of latency."
-        made.add(
-            "latency_limit_seconds", "gauge", words, None if limit is None else limit / 1000, app=app, quantile=name
-        )
+        made.add("latency_limit_seconds", "gauge", words, None if limit is None else limit / 1000, app=app, limit=name)
     made.add(
         "error_ratio_limit", "gauge", "The declared share of requests that may fail.", one.limits.error_rate, app=app
     )
@@ -212,7 +209,7 @@ def _requests(made: _Page, one: InstanceView, labels: Labels) -> None:
     made.add("requests_in_flight", "gauge", "Requests that run.", tally.in_flight, **labels)
     for name in counts.limits_ms:
         words = "Requests that took longer than the declared limit of a quantile."
-        made.add("requests_over_limit_total", "counter", words, tally.over[name], **labels, quantile=name)
+        made.add("requests_over_limit_total", "counter", words, tally.over[name], **labels, limit=name)
     for reason, count in tally.ends.items():
         made.add("worker_ends_total", "counter", "Workers that ended, by how.", count, **labels, reason=reason)
     made.add("workers", "gauge", "Worker processes.", len(one.workers), **labels)

@@ -63,7 +63,7 @@ class WorkerView:
 class InstanceView:
     """A running instance. `counts` is None where nothing is counted, and `uncounted` says why; `slots` and
     `memory_max_mib` are the plan's, `limits` the app's, None where its record cannot be read; `patience_s`: so long a
-    request of it may be in flight."""
+    request of it may be in flight; `restarts`: how often systemd has started it again since somebody started it."""
 
     generation: int
     release: str | None
@@ -81,6 +81,7 @@ class InstanceView:
     cpu_s: float | None
     at: float
     patience_s: float = ANSWER_SECONDS
+    restarts: int = 0
 
     @property
     def oom_kills(self) -> int:
@@ -268,6 +269,7 @@ def _instance(layout: Layout, number: int, state: UnitState, live: bool, now: fl
         cpu_s=_cpu(group, counts, workers, root),
         at=now,
         patience_s=flight_seconds(app),
+        restarts=state.restarts,
     )
 
 

@@ -63,7 +63,7 @@ def _quantile(q: float) -> Query:
 
 def _limit(quantile: str) -> Query:
     return Query(
-        f'headcount_latency_limit_seconds{{quantile="{quantile}", {SELECTED}}}', f"{{{{app}}}} limit of {quantile}"
+        f'headcount_latency_limit_seconds{{limit="{quantile}", {SELECTED}}}', f"{{{{app}}}} limit of {quantile}"
     )
 
 
@@ -141,8 +141,8 @@ USERS: Final = Row(
             "percentunit",
             (
                 Query(
-                    f"instance_app_quantile:headcount_over_limit:ratio_rate5m{{{SELECTED}}}",
-                    "{{instance}} {{app}} {{quantile}}",
+                    f"instance_app_limit:headcount_over_limit:ratio_rate5m{{{SELECTED}}}",
+                    "{{instance}} {{app}} {{limit}}",
                 ),
             ),
         ),

@@ -59,12 +59,12 @@ def recordings() -> tuple[Recording, ...]:
     """The series that alerts and dashboards share."""
     found = [recording for window in WINDOWS for recording in _errors(window)]
     ended = "headcount_request_duration_seconds_count"
-    beyond = f"sum by ({WHO}, quantile) (rate(headcount_requests_over_limit_total[5m]))"
+    beyond = f"sum by ({WHO}, limit) (rate(headcount_requests_over_limit_total[5m]))"
     return (
         *found,
         Recording("instance_app:headcount_ended:rate5m", f"sum by ({WHO}) (rate({ended}[5m]))"),
         Recording(
-            "instance_app_quantile:headcount_over_limit:ratio_rate5m",
+            "instance_app_limit:headcount_over_limit:ratio_rate5m",
             f"{beyond}\n/ on ({WHO}) group_left ()\n(instance_app:headcount_ended:rate5m > 0)",
         ),
         Recording(
@@ -105,7 +105,7 @@ def _slow(quantile: str, share: float) -> str:
     """More requests took longer than the limit of the quantile than may, beyond chance."""
     requests = f"({SECONDS['5m']} * instance_app:headcount_ended:rate5m > 0)"
     chance = f"{SIGMAS} * sqrt({share:g} * {1 - share:g} / {requests})"
-    ratio = f'instance_app_quantile:headcount_over_limit:ratio_rate5m{{quantile="{quantile}"}}'
+    ratio = f'instance_app_limit:headcount_over_limit:ratio_rate5m{{limit="{quantile}"}}'
     return f"{ratio} > on ({WHO}) group_left () ({share:g} + {chance})"
 
 
@@ -158,8 +158,8 @@ def _served() -> tuple[Alert, ...]:
             "5m",
             "More requests than the quantile leaves (half for p50, 5 % for p95, 1 % for p99) took longer than its"
             " declared limit over 5 minutes, beyond chance, for 5 minutes.",
-            f"{_HERE}: {{{{ $labels.quantile }}}} is over its limit",
-            f"{_PERCENT} of the requests take longer than the declared limit of {{{{ $labels.quantile }}}}.",
+            f"{_HERE}: {{{{ $labels.limit }}}} is over its limit",
+            f"{_PERCENT} of the requests take longer than the declared limit of {{{{ $labels.limit }}}}.",
         ),
     )
 

@@ -332,7 +332,7 @@ class Watch:
         hosts = f'instance="{self.instance}"'
         found = []
         with self.users(("/version",), 4.0):
-            limited = 'instance_app_quantile:headcount_over_limit:ratio_rate5m{quantile="p95"}'
+            limited = 'instance_app_limit:headcount_over_limit:ratio_rate5m{limit="p95"}'
             self.wait("the rules to be computed", lambda: self.query(limited))
             for row in source.ROWS:
                 for panel in row.panels:

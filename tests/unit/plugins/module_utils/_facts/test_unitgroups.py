@@ -44,6 +44,7 @@ def test_memory_of_a_unit_under_version_2(unit: int | str, tmp_path: Path) -> No
         "inactive_file_mib": 40.0,
         "oom_kills": 1,
         "under_oom": None,
+        "filled": 1,
     }
 
 
@@ -76,6 +77,7 @@ def test_figures_of_a_captured_unit_under_version_2(
         "inactive_file_mib": inactive,
         "oom_kills": 0,
         "under_oom": None,
+        "filled": 0,
     }
     assert unitgroups.unit_cpu_seconds(unit, root) == seconds
     assert unitgroups.unit_pids(unit, root) == pids

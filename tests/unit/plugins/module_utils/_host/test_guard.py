@@ -144,6 +144,28 @@ def test_a_release_that_hangs_is_taken_back(host: Host) -> None:
     assert host.went == [1]
 
 
+def test_a_release_whose_master_the_oom_killer_ends_is_taken_back(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[list[str]] = []
+
+    def runner(command: Any, timeout_seconds: float) -> Completed:
+        if any(word.startswith("MESSAGE_ID=") for word in command):
+            asked.append(list(command))
+            return Completed(0, "A process of this unit has been killed by the OOM killer.\n" * len(asked), "")
+        return Completed(0, "", "")
+
+    monkeypatch.setattr(host.app.systemd, "runner", runner)
+
+    def views(look: int) -> AppView:
+        seen = view(tally(50 * look, 0))
+        return replace(seen, instances=(replace(seen.instances[0], unit="shop@2.service", restarts=look // 4),))
+
+    told = host.run(views)
+    assert "the OOM killer ended 2 of its processes within 40 s, as it took all of the 200 MiB that it may have" in told
+    assert host.went == [1]
+    assert len(asked) == 2, "only after it was started again"
+    assert {"UNIT=shop@2.service", "_PID=1", f"--since=@{int(BEGAN)}"} <= set(asked[0])
+
+
 @pytest.mark.parametrize("state", ["failed", "activating"])
 def test_a_release_that_dies_and_does_not_come_up_is_taken_back(
     host: Host, monkeypatch: pytest.MonkeyPatch, state: str

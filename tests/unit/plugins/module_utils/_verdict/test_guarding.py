@@ -128,6 +128,60 @@ def test_workers_that_died_as_often_before_are_none() -> None:
     assert watched([tally(10, died=1)] * 60, often)[0] == ""
 
 
+def killed(*readings: dict[str, int], before: Before | None = None) -> tuple[str, Watch]:
+    """What is told of a release that answers well, with these counts of the OOM killer's look by look."""
+    made = Watch(LIMITS, before or Before(USUAL, 3600.0), Instance(200.0, 8))
+    words = ""
+    for number, reading in enumerate(readings, 1):
+        words = words or made.look(Reading(number * LOOK_EVERY_S, tally(50 * number), **reading))
+    return words, made
+
+
+ONCE, TWICE = {"oom_kills": 1, "filled": 1}, {"oom_kills": 2, "filled": 2}
+
+
+def test_a_release_that_the_oom_killer_ends_twice_is_seen() -> None:
+    words, _ = killed({}, ONCE, ONCE, TWICE)
+    assert words == (
+        "the OOM killer ended 2 of its processes within 20 s, as it took all of the 200 MiB that it may have"
+    )
+    assert killed({}, {"oom_kills": 1}, {"oom_kills": 2})[0], "where the kernel counts no limit that was filled"
+
+
+def test_the_oom_killer_that_came_once_is_told_and_no_breach() -> None:
+    for came in ({"oom_kills": 1, "filled": 1}, {"oom_kills": 2, "filled": 1}):  # one burst may end several
+        words, made = killed(*[{}] * 3, *[came] * 9)
+        assert words == ""
+        which = "one" if came["oom_kills"] == 1 else "2"
+        told = f"600 requests, no breach; the OOM killer ended {which} of its processes, as it took all memory that"
+        assert made.conclusion() == f"{told} it may have"
+
+
+def test_a_host_that_is_short_of_memory_is_not_the_apps() -> None:
+    """The kernel's pick in a host that a neighbour fills: its own limit was never filled."""
+    words, made = killed({"filled": 0}, *[{"oom_kills": count, "filled": 0} for count in (1, 1, 2, 2)])
+    assert words == ""
+    assert made.conclusion().endswith("the OOM killer ended 2 of its processes, as the host was short of memory")
+
+
+def test_the_oom_killer_that_ends_the_master_is_known_from_systemd() -> None:
+    """The counts of the unit begin anew with each start of it."""
+    again = {"oom_kills": 0, "filled": 0}
+    assert (
+        "ended 2 of its processes"
+        in killed(again, {**again, "restarts": 1, "said": 1}, {**again, "restarts": 2, "said": 2})[0]
+    )
+    once = {"restarts": 1, "said": 1}
+    assert killed(ONCE, {**again, **once}, {**again, **once})[0] == "", "it said what the unit had counted before"
+    assert "ended 2 of its" in killed(ONCE, {**again, **once}, {**ONCE, **once})[0]
+    assert killed(again, {**again, "restarts": 1}, {**again, "restarts": 2})[0] == "", "it may have died of anything"
+
+
+def test_what_the_oom_killer_ended_as_often_before_is_none() -> None:
+    often = Before(tally(good=36_000, killed=3600), 3600.0)
+    assert killed({}, ONCE, TWICE, before=often)[0] == ""
+
+
 def test_memory_beyond_its_share_is_seen() -> None:
     made = Watch(LIMITS, Before(), Instance(memory_max_mib=200.0))
     said = [made.look(Reading(5.0 * turn, tally(10 * turn), memory_mib=100.0 + 10 * turn)) for turn in range(1, 12)]

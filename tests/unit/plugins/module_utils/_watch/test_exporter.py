@@ -88,7 +88,7 @@ def test_the_page_is_in_the_format_of_prometheus() -> None:
     assert found[f'headcount_request_duration_seconds_bucket{{{shop},le="0.0007"}}'] == 5
     assert found[f'headcount_request_duration_seconds_bucket{{{shop},le="+Inf"}}'] == 10
     assert found[f"headcount_request_duration_seconds_count{{{shop}}}"] == 10
-    assert found['headcount_latency_limit_seconds{app="shop",quantile="p95"}'] == 0.25
+    assert found['headcount_latency_limit_seconds{app="shop",limit="p95"}'] == 0.25
     assert found['headcount_drift{app="shop"}'] == 1
     assert found['headcount_last_run_info{app="shop",event="promoted",verdict="pass"}'] == 1
 
