@@ -228,6 +228,17 @@ def is_own(environ: Any) -> bool:
         return False
 
 
+def threads_interrupt() -> bool:
+    """Whether one thread may interrupt another one between the reading and the writing of a word (`row[word] += 1`).
+
+    CPython with its global lock changes threads, from 3.10 on, only where a function is called and where a loop begins
+    anew (bpo-29988, "only check evalbreaker after calls and on backwards edges"): neither is between the two. A lock is
+    most of what a request under threads would pay.
+    """
+    gil = getattr(sys, "_is_gil_enabled", lambda: True)()
+    return not gil or sys.implementation.name != "cpython" or sys.version_info < (3, 10)
+
+
 CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (OUTCOMES.index(name) for name in ("4xx", "5xx", "cut", "broken"))
 CLIENT_GONE = frozenset({"NoMoreData", "HTTP2StreamError", "HTTP2ConnectionError"})
 ENDED = {status: R_OUTCOME + status // 100 - 1 for status in range(100, 600)}
@@ -322,8 +333,7 @@ def _request_hooks(
     answering: set[int] = set()
     """The environments of requests in flight that are in R_ANSWERED already."""
     clock, bucket, raised = time.monotonic_ns, bisect_left, sys.exc_info
-    # Only threads interrupt each other between the reading and the writing of a word.
-    turn = threading.Lock() if threads else None
+    turn = threading.Lock() if threads and threads_interrupt() else None
     limits = [(words[H_LIMITS + place], R_OVER + place) for place in range(len(LIMITS)) if words[H_LIMITS + place]]
     least = min((limit for limit, _ in limits), default=1 << 62)
 

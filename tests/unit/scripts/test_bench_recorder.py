@@ -48,8 +48,15 @@ def test_few_pairs_bound_nothing() -> None:
 
 
 def test_only_what_is_surely_too_high_is_missed() -> None:
-    assert recorder.missed({"flask/sync": recorder.price(value(2.9)), "flask/gthread": recorder.price(value(5.0, pairs=3))}) == []
-    told = recorder.missed({"flask/sync": recorder.price(value(8.0)), "flask/gevent": recorder.price(value(0.0, mib=4.5))})
+    assert (
+        recorder.missed(
+            {"flask/sync": recorder.price(value(2.9)), "flask/gthread": recorder.price(value(5.0, pairs=3))}
+        )
+        == []
+    )
+    told = recorder.missed(
+        {"flask/sync": recorder.price(value(8.0)), "flask/gevent": recorder.price(value(0.0, mib=4.5))}
+    )
     assert [line.split(":")[0] for line in told] == ["flask/sync", "flask/sync", "flask/gevent"]
     assert told[2] == "flask/gevent: 4.5 MiB a worker, at most 3 were promised"
 

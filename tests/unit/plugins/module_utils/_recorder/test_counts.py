@@ -9,6 +9,8 @@ import errno
 import io
 import os
 import signal
+import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -92,6 +94,41 @@ def test_requests_count_while_they_run_and_when_they_have_ended(tmp_path: Path, 
     assert [(worker.age, worker.begun, worker.in_flight) for worker in found.workers] == [(1, 3, 0), (2, 2, 1)]
     assert all(worker.pid == os.getpid() for worker in found.workers)
     assert found.limits_ms == {"p50": 10.0, "p99": 500.0}
+
+
+def test_threads_that_change_as_often_as_they_can_lose_no_request(tmp_path: Path) -> None:
+    master = Master(tmp_path, threads=True)
+    worker = master.fork(1)
+    threads, times = 8, 3_000
+    together = threading.Barrier(threads)
+
+    def ask() -> None:
+        together.wait()
+        answer(master, worker, times=times)
+
+    asking = [threading.Thread(target=ask) for _ in range(threads)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
+    finally:
+        sys.setswitchinterval(before)
+    tally = read(tmp_path).tally
+    assert (tally.outcomes["2xx"], tally.begun) == (threads * times, threads * times)
+
+
+def test_threads_take_turns_where_they_may_change_within_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    told = []
+    for version, name in (((3, 9, 2), "cpython"), ((3, 10, 0), "cpython"), ((3, 11, 2), "pypy")):
+        monkeypatch.setattr(sys, "version_info", version)
+        monkeypatch.setattr(sys, "implementation", SimpleNamespace(name=name))
+        told.append(instance.threads_interrupt())
+    monkeypatch.setattr(sys, "_is_gil_enabled", lambda: False, raising=False)
+    monkeypatch.setattr(sys, "implementation", SimpleNamespace(name="cpython"))
+    assert (*told, instance.threads_interrupt()) == (True, False, True, True)
 
 
 def test_a_worker_that_ended_is_in_the_totals_and_its_row_serves_the_next(tmp_path: Path) -> None:
