@@ -120,7 +120,7 @@ def test_threads_that_change_as_often_as_they_can_lose_no_request(tmp_path: Path
     assert (tally.outcomes["2xx"], tally.begun) == (threads * times, threads * times)
 
 
-def test_threads_take_turns_where_the_interpreter_may_change_them_within_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_take_turns_where_they_may_change_within_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
     told = []
     for version, name in (((3, 9, 2), "cpython"), ((3, 10, 0), "cpython"), ((3, 11, 2), "pypy")):
         monkeypatch.setattr(sys, "version_info", version)
