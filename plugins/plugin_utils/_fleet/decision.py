@@ -265,11 +265,14 @@ def _decide_app(app: Json, facts: Facts, known: Known, inputs: _Inputs) -> tuple
     holds = live and not changed and not retune
     if not holds and (cause := _plan(planned, settled.facts, inputs)):
         return _refused(planned, cause), ""
-    if live:
-        planned.changes = plan_changes(live.get("plan"), planned.plan or {})
+    planned.changes = _changes(planned, live)
+    settled, changed, hints = _steadied(planned, settled, changed, facts, inputs)
     _choose(planned, parts, changed, settled.changes, inputs)
-    if planned.action == choice.DEPLOY and not planned.planning and (cause := _plan(planned, settled.facts, inputs)):
-        return _refused(planned, cause), ""
+    planned.notes = [*planned.notes, *hints]
+    if planned.action == choice.DEPLOY and not planned.planning:
+        if cause := _plan(planned, settled.facts, inputs):
+            return _refused(planned, cause), ""
+        planned.changes = _changes(planned, live)
     busy = choice.busy_with(state, gone) is not None
     return planned, planned.reasons[0] if busy else ""
 
@@ -290,6 +293,33 @@ def _settled(
     found = against(stored)
     anew = bool(found[2]) or inputs.circumstances.retune
     return against(hardware.without(stored, retired)) if anew and stored and retired else found
+
+
+def _changes(planned: AppDecision, live: Live) -> Mapping[str, Sequence[object]]:
+    """What the plan of an app changes of what is live."""
+    return plan_changes(live.get("plan"), planned.plan or {}) if live else {}
+
+
+def _steadied(
+    planned: AppDecision, settled: hardware.Settled, changed: list[str], found: Facts, inputs: _Inputs
+) -> tuple[hardware.Settled, list[str], list[str]]:
+    """`settled` and `changed`, and hints: what is live is kept where others alone use other memory and it fits beside
+    them; where it does not fit, that is told."""
+    if not planned.changes or changed != ["memory"] or inputs.circumstances.retune:
+        return settled, changed, []
+    from . import steady
+
+    live: Live = inputs.states[planned.name].get("live") or {}
+    stored = live.get("facts")
+    if not stored or not steady.moved_alone(stored, settled.facts):
+        return settled, changed, []
+    plans = [(state.get("live") or {}).get("plan") or {} for state in inputs.states.values()]
+    if not steady.fits(stored, found, plans, inputs.policy.rollout_headroom):
+        told = [f"{words}, beside which what is live does not fit" for words in settled.changes]
+        return hardware.Settled(settled.facts, told), changed, []
+    hints = steady.hints(live.get("plan") or {}, planned.plan or {})
+    planned.plan, planned.planning, planned.changes = live.get("plan"), {}, {}
+    return settled, [], hints
 
 
 def _plan(planned: AppDecision, facts: Facts, inputs: _Inputs) -> str:

@@ -155,7 +155,11 @@ def verdicts(app: Json, installed: Mapping[str, str]) -> dict[str, str]:
 
 
 def form_words(found: WheelSet) -> str:
-    """What a project is released as, and why, and where the versions are that it leaves open; "" for a package of an
-    index with all versions said."""
+    """What a project is released as, and why, and where the versions and commits are that it leaves open; "" for a
+    package of an index with all versions said."""
     kept = f"versions that it leaves open are kept in {found.kept}" if found.kept else ""
-    return "; ".join(filter(None, (found.form, kept)))
+    if not found.commits:
+        return "; ".join(filter(None, (found.form, kept)))
+    from .._wheels import commits
+
+    return "; ".join(filter(None, (found.form, kept, commits.words(found.commits_file, found.commits))))

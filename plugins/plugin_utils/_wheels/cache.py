@@ -82,6 +82,14 @@ def built_of_app(cache: Path, build_id: str, platform: Platform) -> Wheel | None
     )
 
 
+def own(cache: Path) -> None:
+    """Have the cache be the user's alone: it holds the code of the apps."""
+    if not os.path.lexists(cache):
+        cache.mkdir(parents=True, mode=0o700, exist_ok=True)  # another thread or run may have been first
+    if cache.is_dir() and cache.stat().st_mode & 0o077:
+        cache.chmod(0o700)
+
+
 def read_set(path: Path) -> WheelSet | None:
     """A set gathered before; None when there is none, when one of its files is gone or damaged, or when its versions
     are to be decided anew, because the file that they were kept in was removed."""
@@ -136,6 +144,7 @@ __all__ = [
     "built_path",
     "digest",
     "mtime",
+    "own",
     "picked",
     "picked_path",
     "read_set",

@@ -21,10 +21,12 @@ from . import sources
 from .conflicts import resolution_error
 from .gathered import HostBuild, Platform, Wheel
 from .indexes import Indexes
+from .lockfiles import Direct
 from .locks import Pinned, read_compiled
 from .progress import tell
 from .tools import (
     BadLock,
+    BadSource,
     BuildFailed,
     ResolutionConflict,
     WheelhouseError,
@@ -104,6 +106,17 @@ class Fetching:
         if done.status:
             raise resolution_error(what, done.stderr, self.platform.python, self.indexes.told())
         return done.stdout or (known.read_text(encoding="utf-8") if preferred else "")
+
+    def fetched(self, direct: Direct) -> Path:
+        """The file at the URL of a distribution that is no index's."""
+        out = Path(tempfile.mkdtemp(prefix="url-", dir=self.work))
+        words: list[str | Path] = [*pip(), "download", "--no-deps", "--progress-bar", "off", "--dest", out]
+        done = run([*words, direct.value], DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
+        files = [item for item in out.iterdir() if item.is_file()]
+        if not files:
+            raise_for_network(direct.describe(), done.text)
+            raise BadSource(f"{direct.describe()}: it cannot be fetched: {essence(done.text, 1)}")
+        return files[0]
 
     def _download(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[Pinned]]:
         """Wheels of `pins` for the platform, and the pins of which there is none. What was fetched before is there."""

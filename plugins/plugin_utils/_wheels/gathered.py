@@ -5,7 +5,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 
 from packaging.markers import default_environment
@@ -156,7 +156,8 @@ class WheelSet:
     `id` names the release: 16 hex digits of the digest of the lock; empty while `needs_host_build` is not.
     `pip` installs, and is not part of the release. `tree`: the archive of a project that is released as it is. `form`:
     in words, what the project is released as, and why. `gunicorn`: the version that the project pins, or "". `kept`:
-    the file with the versions that nothing in the project says, or "". `notes`: what a person should know of it.
+    the file with the versions that nothing in the project says, or "". `commits`: by the line that asks for each, those
+    of branches and tags, which are kept in `commits_file`. `notes`: what a person should know of it.
     """
 
     id: str
@@ -173,6 +174,8 @@ class WheelSet:
     form: str = ""
     gunicorn: str = ""
     kept: str = ""
+    commits_file: str = ""
+    commits: Mapping[str, str] = field(default_factory=dict, hash=False)
 
     @property
     def files(self) -> tuple[Wheel, ...]:
@@ -198,6 +201,8 @@ class WheelSet:
             "form": self.form,
             "gunicorn": self.gunicorn,
             "kept": self.kept,
+            "commits_file": self.commits_file,
+            "commits": dict(self.commits),
         }
 
     @classmethod
@@ -215,6 +220,8 @@ class WheelSet:
             form=str(data.get("form", "")),
             gunicorn=str(data.get("gunicorn", "")),
             kept=str(data.get("kept", "")),
+            commits_file=str(data.get("commits_file", "")),
+            commits=dict(data.get("commits") or {}),
         )
 
 

@@ -42,7 +42,7 @@ from .tools import (
 )
 
 _VCS_VERSION = re.compile(r"setuptools[_-]scm|hatch-vcs|versioningit|dunamai|vcs-versioning|dynamic-versioning|pbr\b")
-_COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
+COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _GIT_ENV = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "/bin/true",
@@ -274,7 +274,7 @@ def check_wheel(path: Path, what: str) -> tuple[str, str, bool]:
 def remote_commit(source: Source) -> str:
     """The commit that the REF of a git source is now (default: the remote's HEAD)."""
     ref = source.version or "HEAD"
-    if _COMMIT.fullmatch(ref):
+    if COMMIT.fullmatch(ref):
         return ref
     if source.value.startswith("-") or ref.startswith("-"):
         raise BadSource(f"{source.describe()}: neither URL nor version may begin with '-'")
@@ -510,6 +510,7 @@ def build_requirements(project: Path) -> tuple[str, ...]:
 
 
 __all__ = [
+    "COMMIT",
     "Source",
     "WheelhouseError",
     "build_requirements",

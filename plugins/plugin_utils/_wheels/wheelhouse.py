@@ -21,6 +21,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -36,8 +37,9 @@ from .._source.serverconf import unread
 from . import cache as cached
 from . import indexes, kept, sources
 from .archives import missing, pack, pack_tree
+from .commits import Commits, known_set
 from .declared import Declared, declared, project_sources
-from .fetch import DOWNLOAD_SECONDS, Fetching, accept
+from .fetch import Fetching, accept
 from .files import shipped
 from .gathered import HostBuild, Platform, Wheel, WheelSet
 from .inspection import check_credentials, check_whole, other_way
@@ -55,11 +57,7 @@ from .tools import (
     ToolMissing,
     WheelhouseError,
     WheelMissing,
-    essence,
     file_lock,
-    pip,
-    raise_for_network,
-    run,
 )
 
 _SCHEMA = 3
@@ -83,19 +81,11 @@ def gather(
     """
     parsed, cache = Source.of(source), Path(cache_dir)
     try:
-        _own(cache)
+        cached.own(cache)
         return _Gathering(platform, cache, parsed, tuple(extra_requirements), Path(base_dir)).run(refresh)
     except OSError as error:
         where = error.filename or cache
         raise WheelhouseError(f"{parsed.describe()}: {where} on the controller: {error.strerror or error}") from None
-
-
-def _own(cache: Path) -> None:
-    """The cache is the user's alone: it holds the code of the apps."""
-    if not os.path.lexists(cache):
-        cache.mkdir(parents=True, mode=0o700, exist_ok=True)  # another thread or run may have been first
-    if cache.is_dir() and cache.stat().st_mode & 0o077:
-        cache.chmod(0o700)
 
 
 def keep_built(
@@ -139,7 +129,8 @@ class _Gathering(Fetching):
     `_told`: what the project declares; `_local`: what was built or fetched beside the index, by name, the app itself
     among it; `_extras` are wanted of that; `_builds`: what of it only a host can build; `_via`: who asked for what;
     `_tree`: the archive of a project that is released as it is; `_form`: what the project is released as, and why;
-    `_app_name`: its canonical name, if any; `_kept`: the file that versions are kept in; `_moved`: which became others.
+    `_app_name`: its canonical name, if any; `_kept`: the file that versions are kept in; `_moved`: which became others;
+    `_commits`: what is kept of branches.
     """
 
     source: Source
@@ -156,16 +147,20 @@ class _Gathering(Fetching):
     _app_name: str = field(default="", init=False)
     _kept: Path = field(default=Path(), init=False)
     _moved: list[str] = field(default_factory=list, init=False)
+    _commits: Commits = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._commits = Commits(self.cache, self.source, self.base)
 
     def run(self, refresh: bool) -> WheelSet:
         source = sources.identity(self.source, self.base)
         key = cached.digest(_SCHEMA, source.text, sorted(self.extra), self.platform.python, self.platform.key)
         record = self.cache / "sets" / f"{key}.json"
-        if not refresh and (known := cached.read_set(record)) is not None:
+        if not refresh and (known := known_set(record)) is not None:
             return known
         before = cached.mtime(record)
         with file_lock(record.with_suffix(".lock")):
-            if (not refresh or cached.mtime(record) != before) and (known := cached.read_set(record)) is not None:
+            if (not refresh or cached.mtime(record) != before) and (known := known_set(record)) is not None:
                 return known
             scratch = self.cache / "tmp"
             scratch.mkdir(parents=True, exist_ok=True)
@@ -174,7 +169,8 @@ class _Gathering(Fetching):
                 found = self._gather(source.text, source.commit)
             if not found.needs_host_build:
                 cached.write_json(record, found.to_dict())
-            return replace(found, notes=(*found.notes, *self._moved))  # no later run tells what happened in this one
+            moved = (*self._commits.moved, *self._moved)
+            return replace(found, notes=(*found.notes, *moved))  # no later run tells what happened in this one
 
     def _gather(self, source_id: str, commit: str | None) -> WheelSet:
         what = self.source.describe()
@@ -205,6 +201,7 @@ class _Gathering(Fetching):
             release, source_id, name, version, self.platform, lock_text, wheels, tool, tuple(build_list),
             tuple(self._notes), self._tree, self._form, self._pinned_server(),
             str(self._kept) if self._open(wheels) else "",
+            str(self._commits.path) if self._commits.used else "", self._commits.used,
         )  # fmt: skip
 
     def _with_wheels(
@@ -360,9 +357,10 @@ class _Gathering(Fetching):
             inside = direct.subdirectory or None
             source = Source(direct.kind, direct.value, direct.revision or None, subdirectory=inside, form=PACKAGE)
             try:
-                known = sources.identity(source, Path("/"))
-                folder, top = self._folder(source, known.commit)
-                wheel = self._project(source, known.text, folder)
+                with self._commits.settled(direct, source) if direct.kind == "git" else nullcontext() as commit:
+                    known = sources.identity(replace(source, version=commit), Path("/"))
+                    folder, top = self._folder(source, known.commit)
+                    wheel = self._project(source, known.text, folder)
             except ResolutionConflict:
                 raise
             except WheelhouseError as error:
@@ -379,7 +377,7 @@ class _Gathering(Fetching):
     def _archive(self, direct: Direct, path: Path) -> Wheel:
         """A wheel or an sdist by its path or URL."""
         if direct.kind == "url":
-            path = self._fetch(direct)
+            path = self.fetched(direct)
         elif not path.is_file():
             raise BadSource(f"{direct.describe()}: there is no such file or folder on the controller")
         if direct.hashes and sources.file_digest(path) not in direct.hashes:
@@ -396,16 +394,6 @@ class _Gathering(Fetching):
                 f"{direct.describe()}: it exists only as source and is not pure Python: give a wheel, or a repository"
             )
         return made
-
-    def _fetch(self, direct: Direct) -> Path:
-        out = Path(tempfile.mkdtemp(prefix="url-", dir=self.work))
-        words: list[str | Path] = [*pip(), "download", "--no-deps", "--progress-bar", "off", "--dest", out]
-        done = run([*words, direct.value], DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
-        files = [item for item in out.iterdir() if item.is_file()]
-        if not files:
-            raise_for_network(direct.describe(), done.text)
-            raise BadSource(f"{direct.describe()}: it cannot be fetched: {essence(done.text, 1)}")
-        return files[0]
 
     def _bring_demanded(self, wheel: Wheel, known: Mapping[str, Direct], what: str) -> None:
         """What a wheel asks for that comes from elsewhere than an index."""

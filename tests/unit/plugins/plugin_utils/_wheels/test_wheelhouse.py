@@ -98,8 +98,7 @@ def index(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Index:
     made.wheel("pip-26.3-py3-none-any.whl")
     made.wheel("gunicorn-27.0.1-py3-none-any.whl")
     made.wheel("flask-3.1.3-py3-none-any.whl")
-    for module in (fetch, wheelhouse):
-        monkeypatch.setattr(module, "run", made.run)
+    monkeypatch.setattr(fetch, "run", made.run)
     monkeypatch.setattr(indexes, "pip_config", dict)
     monkeypatch.setattr(fetch, "uv", lambda: ["uv"])
     monkeypatch.setattr(fetch, "pip", lambda: ("pip",))
