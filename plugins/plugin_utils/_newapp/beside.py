@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Final
 
 from .commands import started, words_of
@@ -15,9 +15,13 @@ from .types import Process
 
 _PARTS: Final = re.compile(r"&&|\|\||;|\bthen\b|\bdo\b")
 _PREPARES: Final = re.compile(
-    r"(flask|manage\.py) (\S+ )*?(db upgrade|deploy|collect|collectstatic|assets build|migrate|compilemessages)\b"
+    r"(flask|manage\.py) (\S+ )*?(db upgrade|deploy|collect|assets build|migrate|compilemessages)\b"
     r"|alembic (\S+ )*?upgrade\b"
 )
+COLLECTS: Final = re.compile(r"(manage\.py|django-admin) (\S+ )*?collectstatic\b")
+_RUNNERS: Final = re.compile(r"^(?:uv|poetry|pipenv|pdm|hatch|rye) run (?:--?[\w-]+ )*(?=[^\s-])")
+"""What runs a command in an environment of the project's, which a release has by itself."""
+_FUNCTION: Final = re.compile(r"^\s*(?:function\s+([\w-]+)|([\w-]+)\s*\(\))", re.MULTILINE)
 _NOTHING: Final = frozenset(
     {
         "cd",
@@ -42,30 +46,56 @@ MIGRATES: Final = re.compile(r"\b(db upgrade|migrate|alembic)\b")
 _BEAT: Final = re.compile(r"\bcelery\b.*\bbeat\b")
 _BEAT_FILE: Final = re.compile(r"\s(-s|--schedule)\b")
 _SCHEDULES: Final = re.compile(r"\b(beat_schedule|CELERYBEAT_SCHEDULE|on_after_configure|add_periodic_task)\b")
-DJANGO: Final = "python manage.py migrate --noinput"
 _QUEUES: Final = re.compile(r"\bQueue\(\s*(?:name\s*=\s*)?[\"']([\w.-]+)[\"']")
 
 
 def plain(command: str) -> str:
     """A shell's line as a command that no shell reads; one that needs a shell asks for it."""
-    line = " ".join(command.split()).removeprefix("exec ")
+    line = _RUNNERS.sub("", " ".join(command.split()).removeprefix("exec "))
     return f"sh -c {shlex.quote(line)}" if _SHELLED.search(line) else line
 
 
-def preparing(line: str) -> list[str]:
-    """The commands in a shell's line that prepare a release as far as is known: migrations, static files."""
-    found = (" ".join(part.split()) for part in _PARTS.split(line))
-    return [
-        plain(part) for part in found if _PREPARES.search(part) and not part.startswith("#") and started(part) is None
-    ]
+def functions(script: str) -> frozenset[str]:
+    """The names of the functions that a shell's script defines."""
+    return frozenset(one or other for one, other in _FUNCTION.findall(script))
 
 
-def others(line: str) -> list[str]:
+def _parts(line: str, known: Collection[str]) -> list[str]:
+    """The commands of a shell's line, but for calls of `known` functions and for comments."""
+    found = [_RUNNERS.sub("", " ".join(part.split())) for part in _PARTS.split(line)]
+    return [part for part in found if part and part[0] != "#" and part.partition(" ")[0] not in known]
+
+
+def preparing(line: str, known: Collection[str] = ()) -> list[str]:
+    """The commands in a shell's line that prepare a release as far as is known: migrations. `known`: functions."""
+    return [plain(part) for part in _parts(line, known) if _PREPARES.search(part) and started(part) is None]
+
+
+def without_collecting(line: str) -> str:
+    """A line of commands one after the other without those that collect static files."""
+    parts = re.split(r"\s*(&&|;)\s*", line)
+    if len(parts) == 1:
+        return "" if COLLECTS.search(line) else line
+    if not COLLECTS.search(line):
+        return line
+    return " && ".join(part for part in parts[::2] if part and not COLLECTS.search(part))
+
+
+def others(line: str, known: Collection[str] = ()) -> list[str]:
     """The commands before the server's in a line that starts it of which nobody knows what they are for."""
-    parts = [" ".join(part.split()) for part in _PARTS.split(line)]
+    parts = _parts(line, known)
     server = next((at for at, part in enumerate(parts) if started(part) is not None), 0)
-    before = [part for part in parts[:server] if part and not _PREPARES.search(part)]
+    before = [part for part in parts[:server] if not _PREPARES.search(part) and not COLLECTS.search(part)]
     return [part for part in before if words_of(part) and words_of(part)[0] not in _NOTHING]
+
+
+def what_runs(command: str) -> str:
+    """The program of a command, or what Python or a framework runs for it: `jobs` of `python manage.py jobs`."""
+    words = [word for word in words_of(command) if not word.startswith("-") and "=" not in word]
+    base = [word.rpartition("/")[2].removesuffix(".py") for word in words]
+    while len(base) > 1 and re.fullmatch(r"python[\d.]*|sh|bash|exec|manage|flask", base[0]):
+        del base[0]
+    return base[0] if base else "process"
 
 
 def process_name(text: str) -> str:

@@ -184,6 +184,26 @@ def flask_app(value: str) -> tuple[str, str] | None:
     return module, target if re.fullmatch(r"[A-Za-z_]\w*(\(.*\))?", target) else ""
 
 
+_DAEMONS: Final = frozenset(("attach-daemon", "attach-daemon2", "smart-attach-daemon", "legion-attach-daemon"))
+
+
+def uwsgi_lines(text: str) -> Iterator[tuple[str, str]]:
+    """(key, value) of the lines of uWSGI's ini file that may be there several times: variables (`env`), and commands
+    that it runs beside the app."""
+    for line in text.splitlines():
+        name, equals, value = line.partition("=")
+        key, words = name.strip(), value.strip()
+        if equals and key == "env" and "=" in words:
+            yield key, words
+        elif equals and key in _DAEMONS and words:
+            if key == "attach-daemon2":  # cmd=COMMAND,pidfile=FILE,...
+                words = next((part.removeprefix("cmd=") for part in words.split(",") if part.startswith("cmd=")), "")
+            elif key != "attach-daemon":  # FILE or LEGION before the command
+                words = words.partition(" ")[2].strip()
+            if words:
+                yield key, words
+
+
 def listen_of(bind: str) -> str:
     """An address for `listen` from what a server binds to; "" when it says no port."""
     text = bind.strip().strip("\"'").removeprefix("tcp://").removeprefix("http://")
@@ -217,12 +237,14 @@ def procfile(text: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Image:
-    """What a Dockerfile says: the command of its last stage, variables, the working directory, the first port."""
+    """What a Dockerfile says: the command of its last stage, variables, the working directory, the first port,
+    what its build runs."""
 
     command: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     workdir: str = ""
     port: str = ""
+    runs: tuple[str, ...] = ()
 
 
 def dockerfile(text: str) -> Image:
@@ -242,6 +264,8 @@ def dockerfile(text: str) -> Image:
             entry = _exec_form(rest)
         elif word == "ENV":
             image = replace(image, variables=(*image.variables, *_env(rest)))
+        elif word == "RUN":
+            image = replace(image, runs=(*image.runs, _exec_form(rest)))
         elif word == "WORKDIR":
             image = replace(image, workdir=rest)
         elif word == "EXPOSE" and rest:

@@ -10,6 +10,7 @@ from typing import Any
 
 from .._edge import Json
 from .survey import Found
+from .there import There, missing
 from .types import Hints, Imported
 
 
@@ -18,7 +19,7 @@ class Subject:
     """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app.
 
     `guessed`: what the code imports, where nothing in the project says what it depends on. `is_tree`: its folder is the
-    working directory on the host.
+    working directory on the host. `there`: what a command can call; None where that is not looked at.
     """
 
     source: Json
@@ -27,6 +28,7 @@ class Subject:
     notes: tuple[str, ...] = ()
     guessed: tuple[str, ...] = ()
     is_tree: bool = True
+    there: There | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,16 @@ class Draft:
         if why:
             self.comments[key] = why
 
+    def missing(self, command: str) -> str:
+        """What keeps a command of the project from being run in a release; "" where nothing is known to."""
+        there = self.subject.there
+        return missing(command, there.of(self.app.kind, self.app.commands)) if there else ""
+
     def ask(self, text: str, must: bool = False) -> None:
         """Add a question."""
         self.questions.append(Question(text, must))
+
+
+def mapping(value: object) -> Json:
+    """A part of an entry that holds others; an empty one where it is not there."""
+    return value if isinstance(value, dict) else {}

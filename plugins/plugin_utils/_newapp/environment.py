@@ -24,7 +24,7 @@ from .._edge import Json
 from .._wheels.declared import project_sources
 from .._wheels.gathered import Platform
 from .._wheels.progress import tell
-from .._wheels.tools import BuildFailed, ResolutionConflict, essence, raise_for_network, run, uv
+from .._wheels.tools import BuildFailed, WheelhouseError, essence, raise_for_network, run, uv
 from .._wheels.wheelhouse import gather
 from .subject import Unknown
 
@@ -47,6 +47,16 @@ class Made:
     version: str = ""
     notes: tuple[str, ...] = ()
     minor: str = ""
+
+    @property
+    def programs(self) -> frozenset[str]:
+        """The programs that were installed."""
+        return frozenset(path.name for path in self.python.parent.iterdir() if not path.is_dir())
+
+    @property
+    def modules(self) -> frozenset[str]:
+        """The modules that were installed, by the first part of their names."""
+        return frozenset(path.name.partition(".")[0] for path in self.site.glob("[!.]*"))
 
 
 Maker = Callable[..., Made]
@@ -109,22 +119,26 @@ def make(source: Json, folder: Path, cache: Path, python: str = "") -> Made:
     tell(f"looking with {using.words}; a host's own counts in a rollout")
     try:
         return _made(source, folder, cache, using)
-    except ResolutionConflict as error:
-        raise ResolutionConflict(of_this_machine(str(error), using), error.cause, error.detail) from None
+    except WheelhouseError as error:
+        error.args = (of_this_machine(str(error), using),)
+        raise
 
 
 def of_this_machine(text: str, using: Interpreter) -> str:
     """What is said of a host, as it is to be said where no host is known: of the Python that is looked with."""
-    found = re.search(
-        r"the host has (Python \S+?)(; allow another version of it, or have headcount_python name a (Python\S+) of the "
-        r"host)?$",
+    about = f"it is looked at with {using.words}"
+    named = r"(?:; allow another version of it, or have headcount_python name an? (?P<python>.+?) of the host)"
+    found = re.search(rf"the host has Python \S+?{named}?(?=$| \()", text)
+    if found:
+        advice = (
+            f"{about}: name a {found['python'] or 'newer one'} of this machine with --python, allow another version of "
+            "it, or see that hosts have one (headcount_python names it)"
+        )
+        return text[: found.start()] + advice + text[found.end() :]
+    return re.sub(
+        r"or have headcount_python name (an? older Python|Python [^;]+?)( of the host)?(?=$|[,;] )",
+        rf"or name \1 of this machine with --python, as hosts would need it too (headcount_python); {about}",
         text,
-    )
-    if not found:
-        return text
-    return (
-        f"{text[: found.start()]}it is looked at with {using.words}: name a {found[3] or 'newer one'} of this machine "
-        "with --python, allow another version of it, or see that hosts have one (headcount_python names it)"
     )
 
 

@@ -39,6 +39,7 @@ from .proposal import propose
 from .refusals import HOST, Cannot, nothing, refuse
 from .subject import Given, Unknown, answered, given, project_name
 from .survey import Found, survey
+from .there import There
 from .types import Answers, Candidate, Hints, Imported
 
 
@@ -158,6 +159,8 @@ def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
         tried.module, tried.target or tried.likely or "app", required=required, candidate=tried, error=None
     )
     subject = Subject(found.source, found.project, why or found.why, guessed=guessed, is_tree=is_tree)
+    if is_tree:
+        subject = replace(subject, there=There(frozenset(shipped(_folder(found)).names)))
     return propose(subject, hints, Found(None, unreached=stand, cannot=str(error)), tried.path)
 
 
@@ -323,7 +326,8 @@ def _tree_with(
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, names, made.minor, _guessed(found))
-    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found))
+    there = There(frozenset(names), made.programs, made.modules)
+    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found), there=there)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
 
@@ -363,7 +367,8 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
 
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, made.files, made.minor)
-    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False)
+    there = There(None, made.programs, made.modules)
+    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False, there=there)
     return propose(subject, hints, told)
 
 

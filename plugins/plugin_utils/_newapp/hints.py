@@ -7,7 +7,7 @@ from __future__ import annotations
 import ast
 import configparser
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -15,6 +15,7 @@ from typing import Final
 import yaml
 
 from . import beside, commands, incode
+from .django import VARIABLE, Django, app_module, django
 from .types import Candidate, Command, Hints, Process
 
 _TEXT_BYTES: Final = 200_000
@@ -70,6 +71,9 @@ class _Reading:
     sessions: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     instance_files: list[str] = field(default_factory=list)
+    project: Django = field(default_factory=Django)
+    collects: str = ""
+    kept: dict[str, str] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -82,16 +86,20 @@ class _Reading:
         """Those of `names` that are files of the project's own folder, shipped or not."""
         return (name for name in names if (self.folder / name).is_file())
 
-    def line(self, line: str, origin: str, workdir: str = "") -> bool:
-        """Take what a command line says; whether it starts an app, directly or by a script of the project."""
-        for command in beside.preparing(line):
+    def line(self, line: str, origin: str, functions: Collection[str] = ()) -> bool:
+        """Take what a command line says; whether it starts an app, directly or by a script of the project.
+
+        `functions`: those of the shell's script that the line is in; what they do is in its other lines.
+        """
+        self.collecting(line, origin)
+        for command in beside.preparing(line, functions):
             self.prepares.setdefault(command, origin)
-        for command in beside.others(line):
+        for command in beside.others(line, functions):
             self.before.setdefault(command, origin)
         found = commands.started(line)
         if found is None:
             return self._script(line, origin)
-        path = self._folder(found.chdir, workdir)
+        path = self._folder(found.chdir)
         weak = found.server in ("python", "flask")
         self.candidate(Candidate(found.module, found.target, origin, path, certain=not weak))
         if found.listen and found.server != "flask":
@@ -108,18 +116,23 @@ class _Reading:
             if inside and self.text(inside).startswith("#!") and not inside.endswith(".py"):
                 text = re.sub(r"\\\s*\n", " ", self.text(inside))
                 lines = [item for item in text.splitlines() if inside not in item]
-                taken = [self.line(item, f"{inside}, which {origin} calls") for item in lines]
+                functions = beside.functions(text)
+                taken = [self.line(item, f"{inside}, which {origin} calls", functions) for item in lines]
                 return True in taken
         return False
 
-    def _folder(self, chdir: str, workdir: str = "") -> str:
+    def collecting(self, line: str, origin: str) -> None:
+        """Note who collects static files."""
+        if beside.COLLECTS.search(line) and not line.lstrip().startswith("#"):
+            self.collects = self.collects or origin
+
+    def _folder(self, chdir: str) -> str:
         """The folder within the project that a command changes to, as far as it is there."""
-        for text in (chdir, workdir):
-            name = text.strip("/").rstrip(".").strip("/")
-            while name:
-                if (self.folder / name).is_dir():
-                    return name
-                name = name.partition("/")[2]
+        name = chdir.strip("/").rstrip(".").strip("/")
+        while name:
+            if (self.folder / name).is_dir():
+                return name
+            name = name.partition("/")[2]
         return ""
 
     def candidate(self, item: Candidate) -> None:
@@ -131,18 +144,28 @@ class _Reading:
         for origin in self.there("Procfile", "Procfile.prod"):
             for name, command in commands.procfile(self.text(origin)):
                 if name == "release":
-                    self.prepares.setdefault(beside.plain(command), origin)
+                    self.release(command, origin)
                 elif name == "web" or not commands.is_process(name, command):
                     self.line(command, origin)
                 else:
                     self.processes.setdefault(name, Process(name, command, origin))
 
+    def release(self, command: str, origin: str) -> None:
+        """What a platform runs before each release: a script of the project, or a line of commands."""
+        self.collecting(command, origin)
+        left = beside.without_collecting(command)
+        if left:
+            self.prepares.setdefault(beside.plain(left), origin)
+
     def dockerfile(self) -> None:
-        """The last stage of the Dockerfile in the project's folder."""
-        found = [*sorted(path.name for path in self.folder.glob("Dockerfile*")), "docker/Dockerfile"]
+        """The last stage of the Dockerfile in the project's folder, or in one of its own."""
+        near = [path for pattern in ("Dockerfile*", "docker/*ockerfile*") for path in self.folder.glob(pattern)]
+        found = sorted((path.relative_to(self.folder).as_posix() for path in near), key=lambda name: name.count("/"))
         for origin in self.there(*found):
             image = commands.dockerfile(self.text(origin))
             self.line(image.command, f"{origin}'s CMD")
+            for line in image.runs:
+                self.collecting(line, f"{origin}'s RUN")
             for name, value in image.variables:
                 self.variables.setdefault(name, (value, origin))
             if image.port.isdigit() and 1 <= int(image.port) <= 65535:
@@ -197,6 +220,13 @@ class _Reading:
                 if found:
                     folder = self._folder(found.chdir)
                     self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
+            for key, value in commands.uwsgi_lines(self.text(name)):
+                if key == "env":
+                    variable, _, text = value.partition("=")
+                    self.variables.setdefault(variable.strip(), (text.strip(), name))
+                else:
+                    process = beside.process_name(beside.what_runs(value))
+                    self.processes.setdefault(process, Process(process, value, f"{name}'s {key}"))
 
     def server_files(self) -> None:
         """Units, supervisor's files, scripts and Makefiles that start Gunicorn."""
@@ -214,7 +244,8 @@ class _Reading:
         """FLASK_APP of .flaskenv, .env, the Dockerfile and the Makefile; other values of .env stay where they are."""
         for origin in self.there(".flaskenv", ".env"):
             for name, value in commands.dotenv(self.text(origin)):
-                if origin == ".flaskenv" or name == "FLASK_APP":
+                self.kept.setdefault(name, origin)
+                if origin == ".flaskenv" or name in ("FLASK_APP", VARIABLE):
                     self.variables.setdefault(name, (value, origin))
         for origin in self.there("Makefile", "README.md", "README.rst"):
             match = re.search(r"FLASK_APP\s*[:?]?=\s*([\w./:()'\"-]+)", self.text(origin))
@@ -226,22 +257,11 @@ class _Reading:
             self.candidate(Candidate(*named, f"FLASK_APP in {origin}", certain=not origin.startswith("README")))
 
     def django(self) -> None:
-        """The settings that manage.py names lead to the package whose wsgi module is the app."""
-        for name in self.names:
-            if name.rpartition("/")[2] != "manage.py" or name.count("/") > 1:
-                continue
-            match = re.search(r"DJANGO_SETTINGS_MODULE['\"]\s*,\s*['\"]([\w.]+)['\"]", self.text(name))
-            if match:
-                folder = name.rpartition("/")[0]
-                settings = match[1]
-                package = settings
-                while package and not self._has_wsgi(folder, package):
-                    package = package.rpartition(".")[0]
-                if package:
-                    self.candidate(Candidate(f"{package}.wsgi", "application", name, folder, certain=True))
-
-    def _has_wsgi(self, folder: str, package: str) -> bool:
-        return (self.folder / folder / package.replace(".", "/") / "wsgi.py").is_file()
+        """The settings that manage.py, wsgi.py or the environment name, and the module that is the app with them."""
+        self.project = django(self.names, self.text, self.variables.get(VARIABLE, ("", "")))
+        module, manage = app_module(self.project, self.names), self.project.manage
+        if module:
+            self.candidate(Candidate(module, "application", manage, manage.rpartition("/")[0], certain=True))
 
     def examples(self) -> None:
         """Files that show which variables a person has to set."""
@@ -256,7 +276,7 @@ class _Reading:
             if base == "env.py" and any(item.startswith(f"{folder}/versions/") for item in self.names):
                 yield folder, beside.alembic(folder, self.text(name), self.names)
             elif base == "0001_initial.py" and folder.endswith("migrations"):
-                yield folder, beside.DJANGO if "manage.py" in self.names else ""
+                yield folder, self.project.migrate if self.project.manage else ""
 
     def migrations(self) -> None:
         """Folders of migrations."""
@@ -299,6 +319,9 @@ class _Reading:
             sessions=tuple(self.sessions),
             prefixes=tuple(dict.fromkeys(filter(None, self.prefixes))),
             instance_files=tuple(dict.fromkeys(self.instance_files)),
+            django=self.project,
+            collects=self.collects,
+            kept=self.kept,
         )
 
 

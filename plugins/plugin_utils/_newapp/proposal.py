@@ -16,13 +16,12 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
-from .._edge import Json
-from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
+from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
-from .draft import Draft, Proposal, Question, Subject
+from .draft import Draft, Proposal, Question, Subject, mapping
 from .inside.asking import LOCAL
-from .inside.tables import LACKS_TABLE
 from .pages import UNKNOWN, Choice, choose, unknown_by_name
+from .prepared import is_below, prepare
 from .survey import Found, is_kept
 from .types import Hints, Imported
 from .variables import database_variable, database_variables, local_databases, path_of, put_variables
@@ -47,6 +46,8 @@ _DRIVERS: Final = {
     "pymemcache": "memcached",
 }
 _LEAST_P95_MS: Final = 250
+_MOST_P95_MS: Final = 2000
+"""A limit that is a guess is no longer than users may be thought to wait."""
 _MOST_RATE: Final = 50
 _SHARE: Final = 0.3
 _SECONDS: Final = 30
@@ -171,10 +172,18 @@ def _paths(draft: Draft, choice: Choice) -> None:
     draft.comments["load.paths"] = choice.why_load
     weighed = [item.cpu_ms + item.wait_ms for item in draft.app.weighed if item.path in choice.load]
     weighed = weighed or [page.ms for page in draft.app.pages if page.path in choice.load] or [0.0]
-    limits = {"p95_ms": max(_LEAST_P95_MS, math.ceil(20 * max(weighed) / 50) * 50), "error_rate": 0.01}
+    guess = max(_LEAST_P95_MS, math.ceil(20 * max(weighed) / 50) * 50)
+    limits = {"p95_ms": min(_MOST_P95_MS, guess), "error_rate": 0.01}
     _put_load(draft, choice, sum(weighed) / len(weighed), Limits(**limits))
     draft.put("limits", limits)
     draft.comments["limits.p95_ms"] = "a guess: put what your users accept"
+    if guess > _MOST_P95_MS:
+        draft.ask(
+            f"how long may users wait? One request of {listed(list(choice.load), 4)} takes up to {max(weighed):.0f} ms "
+            f"here, with nobody beside it, and limits.p95_ms is {_MOST_P95_MS}, the longest that is guessed: put what "
+            "they accept, or take what is slow out of load.paths",
+            must=max(weighed) > _MOST_P95_MS / 2,
+        )
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
     for text in choice.questions:
         draft.ask(text, must=choice.nothing and draft.found.app is not None)
@@ -222,111 +231,11 @@ def _timeout(draft: Draft) -> None:
 def _life(draft: Draft) -> None:
     """Its data, commands, further processes and peers."""
     _data(draft)
-    _prepare(draft)
+    prepare(draft)
     _processes(draft)
     ask_about_defaults(draft)
     if draft.found.app:
         _seen(draft, draft.found.app)
-
-
-def _prepare(draft: Draft) -> None:
-    """Commands before a release is started."""
-    hints, made = draft.hints, _repositories(draft)
-    said = {command.run: command.origin for command in hints.prepares}
-    said.update(_migrating(draft, list(said)))
-    if not said:
-        _first_setup(draft, made)
-    if said and draft.subject.is_tree:
-        here = _keeps_own_database(draft)
-        draft.put("prepare", [*made, *({"run": run, "each_host": True} if here else run for run in said)])
-        origins = listed(list(dict.fromkeys(said.values())), 2)
-        where = ", on each host, as its database is a file there" if here else ""
-        draft.comments["prepare"] = f"before a new release is started{where}: {origins}"
-    elif said:
-        draft.ask(
-            f"does {listed(list(said), 3)} work with what is installed of the project (a folder of migrations beside "
-            "its package is not)? Then name it in prepare: a rollout runs nothing of its own accord"
-        )
-    _before(draft)
-
-
-def _migrating(draft: Draft, known: Sequence[str]) -> dict[str, str]:
-    """The commands that run the project's migrations, with whose they are, beside those that are known."""
-    said: dict[str, str] = {}
-    for folder, command in draft.hints.migrations:
-        if not command and not known and not said:
-            draft.ask(f"{folder}/ holds migrations: which command runs them? Name it in prepare")
-        elif command and not any(MIGRATES.search(run) for run in (*known, *said)):
-            said[command] = f"{folder}/ holds migrations"
-    if _django_tables(draft) and not any(MIGRATES.search(run) for run in (*known, *said)):
-        said[DJANGO] = "it makes the tables of Django's own apps (users, sessions)"
-    return said
-
-
-def _django_tables(draft: Draft) -> bool:
-    """Whether it is a Django project with a database: those of its apps that Django brings along have tables too."""
-    by_manage = any(candidate.origin == "manage.py" for candidate in draft.hints.candidates)
-    return by_manage and draft.app.kind == "django" and bool(draft.app.databases)
-
-
-def _first_setup(draft: Draft, before: Sequence[Json]) -> None:
-    """The command of the app's own that makes its tables, where its pages lacked some: only where they are not there
-    yet, because it may begin with emptying them."""
-    app = draft.app
-    kept = [place for place in (_place_in_data(draft, path) for path in app.made) if place]
-    if app.setup and kept and len(kept) == len(app.made):
-        draft.put("prepare", [*before, {"run": f"flask {app.setup}", "creates": kept[0]}])
-        draft.comments["prepare"] = (
-            "makes its tables, as it did here; not where there are some already, which it may empty"
-        )
-        return
-    lacking = [page for page in app.pages if LACKS_TABLE.search(page.error)]
-    if app.setup or lacking:
-        how = f"`flask {app.setup}` did so here: is it right for a database that holds something?" if app.setup else ""
-        shown = f" GET {lacking[0].path} fails with {lacking[0].error}." if lacking else ""
-        draft.ask(
-            f"which command makes its tables?{shown} {how or 'Nothing in the project says one.'} Name it in prepare, "
-            "and with `creates` the file that it makes in {data}, so that it does not run twice"
-        )
-
-
-def _place_in_data(draft: Draft, path: str) -> str:
-    """Where in the app's data a database is that it has beside its code here; "" where nothing leads it there."""
-    data, environment = _mapping(draft.entry.get("data")), _mapping(draft.entry.get("environment"))
-    led = data.get("paths")
-    if is_kept(path) or (isinstance(led, list) and _is_below(path, led)):
-        return f"{{data}}/{path}"
-    place = f"{{data}}/{path.rpartition('/')[2]}"
-    return place if {place, f"sqlite:///{place}"} & set(map(str, environment.values())) else ""
-
-
-def _repositories(draft: Draft) -> list[Json]:
-    """The commands that make the repositories of git which the app needs in its data."""
-    made: list[Json] = [{"run": f"git init {{data}}/{name}", "each_host": True} for name in draft.found.repositories]
-    if made:
-        draft.put("prepare", made, "the app needs a repository of git there; one that is there stays as it is")
-        draft.ask("is git on the host? The app keeps a repository of it in its data, which is on each host for itself")
-    return made
-
-
-def _before(draft: Draft) -> None:
-    """Asks about what its own line runs before the server."""
-    for unknown in draft.hints.before:
-        draft.ask(
-            f"{unknown.origin} runs `{unknown.run}` before the server: what for? A release is read-only on a host. "
-            "What it makes of the code is made before the project is released; what is for {data} is named in prepare"
-        )
-
-
-def _keeps_own_database(draft: Draft) -> bool:
-    """Whether its database is a SQLite file of each host that no variable of the entry names."""
-    local = any(re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri) for uri in draft.app.databases)
-    named = [str(value) for key in ("environment", "secrets") for value in _mapping(draft.entry.get(key)).values()]
-    return (local or "sqlite" in draft.app.written.values()) and not any(value.startswith("sqlite:") for value in named)
-
-
-def _mapping(value: object) -> Json:
-    return value if isinstance(value, dict) else {}
 
 
 def _processes(draft: Draft) -> None:
@@ -339,6 +248,13 @@ def _processes(draft: Draft) -> None:
             draft.ask(
                 f"where is the queue of `{command}` ({process.origin})? Nothing says {broker}, and a process that does "
                 f"not reach it ends the rollout: set it under secrets, and add processes: {{{name}: {command}}}"
+            )
+            continue
+        why = draft.missing(command)
+        if why:
+            draft.ask(
+                f"what runs the process {name} ({process.origin})? It is `{command}` there, and {why}: name under "
+                "processes what is there"
             )
             continue
         found[name] = command
@@ -358,7 +274,7 @@ def _processes(draft: Draft) -> None:
 def _unknown_broker(draft: Draft) -> str:
     """The variable that says where its queue is, where the entry gives none of them a value; "" otherwise."""
     names = [item.name for item in draft.app.variables if _BROKER.search(item.name)]
-    given = {name for key in ("environment", "secrets") for name in _mapping(draft.entry.get(key))}
+    given = {name for key in ("environment", "secrets") for name in mapping(draft.entry.get(key))}
     return names[0] if names and not given & set(names) else ""
 
 
@@ -371,7 +287,7 @@ def _data(draft: Draft) -> None:
     if isinstance(environment, dict) and set(environment) & set(database_variables(draft)):
         local, led = [], [path_of(uri) for uri in local]
     paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
-    paths += _beside(draft, [path_of(uri) for uri in local if not _is_below(path_of(uri), paths)])
+    paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), paths)])
     _put_data(draft, paths)
     _written(draft, [*paths, *led])
     _homeless(draft, local, paths)
@@ -381,7 +297,7 @@ def _data(draft: Draft) -> None:
 
 def _put_data(draft: Draft, paths: Sequence[str]) -> None:
     """What of its data is declared: `paths` lead there, and folders that have to be there."""
-    environment = _mapping(draft.entry.get("environment"))
+    environment = mapping(draft.entry.get("environment"))
     led = {name: value for name, value in kept_variables(draft).items() if environment.get(name) == value.rstrip("/")}
     made = [value.removeprefix("{data}/").rstrip("/") for value in led.values() if value.endswith("/")]
     kept = {"paths": list(paths), "folders": list(dict.fromkeys([*draft.found.folders, *made]))}
@@ -399,7 +315,7 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
     """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data."""
     app = draft.app
     lost = [uri for uri in local if path_of(uri).startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
-    left = [uri for uri in local if uri not in lost and not _is_below(path_of(uri), paths)]
+    left = [uri for uri in local if uri not in lost and not is_below(path_of(uri), paths)]
     if lost:
         draft.ask(
             f"where is it to keep its database? {listed(lost, 2)} is lost with each generation: lead it into the app's "
@@ -419,10 +335,6 @@ def _beside(draft: Draft, paths: Sequence[str]) -> list[str]:
     return [path for path in paths if not path.startswith("/") and (draft.subject.is_tree or "/" in path)]
 
 
-def _is_below(path: str, places: Sequence[str]) -> bool:
-    return any(path == place or (place.endswith("/") and path.startswith(place)) for place in places)
-
-
 def _written(draft: Draft, paths: Sequence[str]) -> None:
     """What it writes into its own folder, and what of that has no place: `paths` lead to the data."""
     inside = [path for path in draft.app.written if not path.startswith("/") and not is_kept(path)]
@@ -435,7 +347,7 @@ def _written(draft: Draft, paths: Sequence[str]) -> None:
 
 def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) -> None:
     """The same of what is `inside` the folder of its code."""
-    left = [path for path in inside if not _is_below(path, paths) and not _is_below(f"{path}/", paths)]
+    left = [path for path in inside if not is_below(path, paths) and not is_below(f"{path}/", paths)]
     if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
         draft.ask(
             f"where is it to write {listed(left or ['its files'], 4)}? It does so while it is imported, and a "
@@ -490,7 +402,7 @@ def _seen(draft: Draft, app: Imported) -> None:
     _told_by_the_code(draft, app)
     if app.has_secret_key is False and app.kind == "django":
         draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
-    made = any(name.endswith("SECRET_KEY") for name in _mapping(draft.entry.get("secrets")))
+    made = any(name.endswith("SECRET_KEY") for name in mapping(draft.entry.get("secrets")))
     if app.has_secret_key is False and app.kind == "flask" and draft.hints.sessions and not made:
         draft.ask(
             f"where does its SECRET_KEY come from? It sets none, and {listed(list(draft.hints.sessions), 3)} uses the "

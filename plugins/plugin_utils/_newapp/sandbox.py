@@ -375,6 +375,9 @@ def read(answer: Json, place: Place) -> Imported:
         weak={name: (item["state"], item["variable"]) for name, item in config.get("weak", {}).items()},
         setup=str(setup.get("command", "")),
         made=tuple(_written(path, place) for path in setup.get("made", ())),
+        commands={name: tuple(options) for name, options in answer.get("commands", {}).items()},
+        settings_module=str(config.get("settings_module") or ""),
+        static_root=_written(config["static_root"], place) if config.get("static_root") else config.get("static_root"),
         peers=tuple(answer.get("peers", ())),
         libraries=frozenset(answer.get("libraries", ())),
     )

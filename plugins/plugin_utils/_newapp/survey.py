@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from ...module_utils._declaration.data import INSTANCE
+from .django import VARIABLE as SETTINGS
 from .sandbox import DATA, Place
 from .types import Candidate, Error, Hints, Imported
 
@@ -317,6 +318,9 @@ def _better(tried: _Tried, hints: Hints) -> _Tried | None:
 def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints) -> dict[str, str]:
     """The variables that an app may fail for want of, with values: those that it lacks, those of folders that are not
     there, those of secrets that it misses."""
+    settings = hints.django.chosen[0]
+    if SETTINGS in error.message and SETTINGS not in known and settings:
+        return {SETTINGS: settings}
     missing = [name for name in error.missing_variables if name not in known]
     if missing:
         return {name: stand_in(name, hints.examples) for name in missing}

@@ -7,6 +7,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from .django import Django
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -74,7 +76,8 @@ class Hints:
     is written into the code: (name, FILE:LINE). `temporary`: what the code sets to a temporary folder: (name, path,
     FILE:LINE). `sessions`: where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it
     takes its settings from, whatever they are called (FLASK for FLASK_SECRET_KEY). `instance_files`: of settings, in
-    Flask's instance folder.
+    Flask's instance folder. `collects`: which file collects Django's static files, "" where none does. `kept`: the
+    names of variables that a file gives a value to which stays there, with that file.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -93,6 +96,9 @@ class Hints:
     sessions: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     instance_files: tuple[str, ...] = ()
+    django: Django = field(default_factory=Django)
+    collects: str = ""
+    kept: Mapping[str, str] = field(default_factory=dict)
 
 
 LATE = "TooLong"
@@ -168,6 +174,9 @@ class Imported:
     a name that nobody told the app.
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
+    `commands`: those that the program of its framework has for it (`db upgrade`), each with its options.
+    `settings_module`: of Django, the settings that it ran with; `static_root`: where its static files are collected, ""
+    where its settings do not say; None where it collects none.
     `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
     not: (empty, placeholder or known, the variable whose default it is).
     """
@@ -195,6 +204,9 @@ class Imported:
     weak: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     setup: str = ""
     made: tuple[str, ...] = ()
+    commands: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    settings_module: str = ""
+    static_root: str | None = None
     peers: tuple[str, ...] = ()
     libraries: frozenset[str] = frozenset()
     required: Mapping[str, str] = field(default_factory=dict)

@@ -11,6 +11,8 @@ from typing import Final
 from ...module_utils._former.likely import likely
 from .._display.text import listed
 from .defaults import kept_variables
+from .django import VARIABLE as SETTINGS
+from .django import is_aside
 from .draft import Draft
 from .survey import is_kept, is_setting
 from .templates import password, variable, without_odd_variables
@@ -134,6 +136,7 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
     for name in draft.found.streams:
         environment[name] = "1"
         draft.comments[f"environment.{name}"] = "its files are read-only on a host: it logs to the journal with this"
+    _settings_module(draft, environment)
     asked = {item.name for item in draft.app.variables}
     for name, (value, origin) in draft.hints.variables.items():
         if name in asked - set(environment) and _is_plain(name, value):
@@ -152,6 +155,32 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
                 "by default in a temporary folder, which a host gives to each generation anew; {data} is kept"
             )
     return environment
+
+
+def _settings_module(draft: Draft, environment: dict[str, str]) -> None:
+    """The settings that a Django project runs with, for its server, its commands and its further processes alike."""
+    known, chosen = draft.hints.django, draft.app.settings_module
+    if not draft.found.app and known.manage:
+        chosen = known.chosen[0]
+    elif not chosen:
+        return
+    named = dict(known.settings)
+    if chosen:
+        environment[SETTINGS] = chosen
+        draft.comments[f"environment.{SETTINGS}"] = f"as {named.get(chosen) or draft.app.candidate.origin} has it"
+    _ask_settings(draft, chosen, [module for module in dict.fromkeys((*named, *known.others)) if module != chosen])
+
+
+def _ask_settings(draft: Draft, chosen: str, others: Sequence[str]) -> None:
+    """Ask which settings hosts run with, where that is not plain."""
+    doubtful = not chosen or is_aside(chosen)
+    if doubtful or not all(map(is_aside, others)):
+        shown = f"; {listed(others, 6)} can be it too" if others else ""
+        draft.ask(
+            f"with which settings do hosts run? {SETTINGS} is {chosen or 'named nowhere'}{shown}: put the right one "
+            "under environment",
+            must=doubtful,
+        )
 
 
 def database_variable(draft: Draft) -> str:

@@ -22,6 +22,7 @@ import traceback
 from typing import Any, TypedDict
 
 from .asking import Answered, ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
+from .offered import offered
 from .settings import host_of, settings_of
 from .tables import databases_in, made_by
 from .target import find, kind_of
@@ -150,6 +151,7 @@ def look(asked: Asked, answer: Answer) -> None:
         import_seconds=round(own_seconds() - begin, 2),
         config=settings_of(inner, kind, answer.defaults(), os.path.dirname(asked["result"])),
         instance_path=str(getattr(inner, "instance_path", "") or ""),
+        commands=offered(inner, kind),
     )
     routes, host = routes_of(app, kind), host_of(inner, kind)
     answer.write(routes=routes, rules=rules_of(inner), host=host)

@@ -34,13 +34,16 @@ class Weak(TypedDict):
 
 
 class Settings(TypedDict, total=False):
-    """What of an app's configuration matters to a host; `temporary`: setting to the path that it has."""
+    """What of an app's configuration matters to a host; `temporary`: setting to the path that it has; `static_root`:
+    where Django collects static files, "" where the settings do not say, None where it collects none."""
 
     databases: list[str]
     debug: bool
     secret_key: bool
     temporary: dict[str, str]
     weak: dict[str, Weak]
+    settings_module: str
+    static_root: str | None
 
 
 def settings_of(app: Any, kind: str, defaults: Mapping[str, str], scratch: str) -> Settings:
@@ -95,7 +98,16 @@ def django_settings(defaults: Mapping[str, str], scratch: str) -> Settings:
         "secret_key": not insecure,
         "temporary": temporary(config, scratch),
         "weak": {} if insecure else weak(config, defaults),
+        "settings_module": str(getattr(settings, "SETTINGS_MODULE", "")),
+        "static_root": static_root(settings),
     }
+
+
+def static_root(settings: Any) -> str | None:
+    """Where a Django project collects its static files."""
+    if "django.contrib.staticfiles" not in settings.INSTALLED_APPS:
+        return None
+    return os.path.abspath(str(settings.STATIC_ROOT)) if settings.STATIC_ROOT else ""
 
 
 def placed(app: Any, uri: str) -> str:

@@ -248,7 +248,7 @@ def test_another_python_is_what_a_person_names(tmp_path: Path) -> None:
 def test_what_cannot_be_looked_at_to_the_end_gives_what_is_known_without_it(tmp_path: Path) -> None:
     broken = "import os\nif os.environ['TILL_KEY'] != 'x' * 32:\n    raise ValueError('a key has 32 bytes')\n" + FLASK
     shop = project(tmp_path / "shop", wsgi__py=broken, requirements__txt="flask\n",
-                   Procfile="web: gunicorn -b :9000 wsgi:app\nworker: python work.py\n")  # fmt: skip
+                   Procfile="web: gunicorn -b :9000 wsgi:app\nworker: python work.py\n", work__py="")  # fmt: skip
     with pytest.raises(flow.Unfinished) as caught:
         flow.entry(shop, tools(Maker()))
     half = caught.value.entry

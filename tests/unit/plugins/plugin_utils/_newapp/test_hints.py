@@ -175,3 +175,61 @@ def test_folders_that_hold_an_app_are_named(tmp_path: Path) -> None:
 def test_a_module_may_have_a_hyphen(tmp_path: Path) -> None:
     names = project(tmp_path, {"my-app.py": FLASK})
     assert [item.module for item in scan.candidates(tmp_path, names, "my-app")] == ["my-app"]
+
+
+def test_a_function_of_a_script_is_no_command(tmp_path: Path) -> None:
+    script = "#!/bin/sh\ncmd() {\n  flask db upgrade\n}\ncmd migrate && exec gunicorn shop:app\n"
+    found = hinted(tmp_path, {"Dockerfile": 'CMD ["./boot.sh"]\n', "boot.sh": script})
+    assert [command.run for command in found.prepares] == ["flask db upgrade"]
+    assert found.before == ()
+
+
+@pytest.mark.parametrize(
+    ("files", "origin"),
+    [
+        ({"Dockerfile": "RUN SECRET_KEY=x python manage.py collectstatic --no-input\n"}, "Dockerfile's RUN"),
+        (
+            {"docker/default.Dockerfile": "FROM a\nRUN x && \\\n  ./manage.py collectstatic\n"},
+            "docker/default.Dockerfile's RUN",
+        ),
+        ({"Procfile": "release: python manage.py collectstatic --noinput && python manage.py migrate\n"}, "Procfile"),
+        ({"Procfile": "release: python manage.py migrate\n"}, ""),
+    ],
+)
+def test_who_collects_static_files(tmp_path: Path, files: dict[str, str], origin: str) -> None:
+    found = hinted(tmp_path, files)
+    assert found.collects == origin
+    assert [command.run for command in found.prepares] == ["python manage.py migrate"] * ("Procfile" in files)
+
+
+def test_what_uwsgi_runs_beside_the_app_is_a_process(tmp_path: Path) -> None:
+    text = (
+        "[uwsgi]\nmodule = shop:app\nenv = DJANGO_SETTINGS_MODULE=shop.settings.live\nenv = MODE=live\n"
+        "attach-daemon = ./manage.py sendalerts\nattach-daemon = celery -A shop worker\n"
+        "smart-attach-daemon = /tmp/x.pid python jobs.py\nattach-daemon2 = cmd=python -m mail,freq=3\n"
+    )
+    found = hinted(tmp_path, {"uwsgi.ini": text})
+    assert {item.name: item.command for item in found.processes} == {
+        "sendalerts": "./manage.py sendalerts",
+        "celery": "celery -A shop worker",
+        "jobs": "python jobs.py",
+        "mail": "python -m mail",
+    }
+    assert found.variables["MODE"] == ("live", "uwsgi.ini")
+
+
+@pytest.mark.parametrize(
+    ("files", "settings", "others"),
+    [
+        ({"shop/settings.py": "DATABASES = {}"}, ["shop.settings"], []),
+        ({"shop/settings/live.py": "from .base import *", "shop/settings/base.py": "DATABASES = {}",
+          "shop/wsgi.py": "os.environ['DJANGO_SETTINGS_MODULE'] = 'shop.settings.live'"}, ["shop.settings.live"], []),
+        ({"shop/settings/live.py": "from .base import *", "shop/settings/dev.py": "from .base import *"}, [],
+         ["shop.settings.dev", "shop.settings.live"]),
+    ],
+)  # fmt: skip
+def test_the_settings_of_a_project(
+    tmp_path: Path, files: dict[str, str], settings: list[str], others: list[str]
+) -> None:
+    found = hinted(tmp_path, {"manage.py": "", **files}).django
+    assert ([module for module, _ in found.settings], list(found.others)) == (settings, others)

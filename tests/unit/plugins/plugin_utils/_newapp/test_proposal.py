@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import yaml
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow, render
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.django import Django
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.draft import Proposal, Subject
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposal import (
     name_for,
@@ -17,6 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposa
     questions_text,
 )
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import Found
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.there import There
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
     Candidate,
     Command,
@@ -504,3 +506,94 @@ def test_an_app_that_answers_to_nothing_is_asked_about_first() -> None:
     assert "what gives the app its pages? shop:app answers to no address" in questions(found)
     assert any(question.must for question in found.questions)
     assert "what gives the app its pages" not in questions(proposal(replace(APP, rules=2)))
+
+
+DJANGO = Django("manage.py", (("site.settings", "manage.py"),))
+SITE = replace(
+    APP,
+    kind="django",
+    settings_module="site.settings",
+    commands={"migrate": (), "collectstatic": ()},
+    static_root="staticfiles",
+)
+
+
+def with_tree(app: Imported, hints: Hints, *files: str) -> Proposal:
+    there = There(frozenset(files), frozenset(["flask", "celery"]))
+    found = propose(replace(SUBJECT, there=there), hints, Found(app))
+    flow.check(found, render.text(found))
+    return found
+
+
+def test_a_command_that_is_not_there_is_a_question() -> None:
+    app = replace(APP, commands={"db": (), "db migrate": (), "db reset": ()})
+    hints = Hints(
+        processes=(Process("worker", "work --all", "Procfile"), Process("tasks", "celery -A shop worker", "Procfile")),
+        prepares=(Command("cmd migrate", "bin/start"),),
+        migrations=(("db", "flask db upgrade --directory db"),),
+    )
+    found = with_tree(app, hints)
+    assert "prepare" not in found.entry
+    assert found.entry["processes"] == {"tasks": "celery -A shop worker"}
+    text = questions(found)
+    assert "instead of `flask db upgrade --directory db` (db/ holds migrations)? As it is written, `flask" in text
+    assert "`flask --help` lists no flask db upgrade" in text
+    assert "flask db has migrate, reset" in text
+    assert "instead of `cmd migrate` (bin/start)? As it is written, cmd is no program" in text
+    assert "what runs the process worker (Procfile)?" in text
+
+
+@pytest.mark.parametrize("collects", ["", "Dockerfile's RUN"])
+def test_static_files_are_collected_on_each_host_where_they_may_be_written(collects: str) -> None:
+    found = with_tree(SITE, Hints(django=DJANGO, collects=collects), "manage.py")
+    assert found.entry["data"] == {"paths": ["staticfiles/"]}
+    assert found.entry["prepare"] == [{"run": "python manage.py collectstatic --noinput", "each_host": True}]
+
+
+def test_the_variable_for_static_files_leads_to_the_data() -> None:
+    app = replace(SITE, static_root="/srv/static", variables=(Variable("STATIC_ROOT", "/srv/static"),))
+    found = with_tree(app, Hints(django=DJANGO), "manage.py")
+    assert found.entry["environment"]["STATIC_ROOT"] == "{data}/static"
+    assert "data" not in found.entry
+    assert found.entry["prepare"][-1]["each_host"]
+
+
+@pytest.mark.parametrize(("root", "words"), [("", "say no STATIC_ROOT"), ("/srv/static", "STATIC_ROOT is /srv/static")])
+def test_static_files_without_a_place_are_a_question(root: str, words: str) -> None:
+    found = with_tree(replace(SITE, static_root=root), Hints(django=DJANGO, collects="Procfile"), "manage.py")
+    assert "prepare" not in found.entry
+    assert words in questions(found)
+    assert "each_host: true" in questions(found)
+
+
+def test_commands_of_django_name_its_manage_py_where_it_is() -> None:
+    hints = Hints(django=replace(DJANGO, manage="src/manage.py"), prepares=(Command("python manage.py migrate", "x"),))
+    found = with_tree(replace(SITE, static_root=None), hints, "src/manage.py")
+    assert found.entry["prepare"] == ["python src/manage.py migrate"]
+
+
+@pytest.mark.parametrize(
+    ("module", "others", "question", "must"),
+    [
+        ("site.settings", (), False, False),
+        ("site.settings.live", ("site.settings.dev",), False, False),
+        ("site.settings.live", ("site.settings.office",), True, False),
+        ("site.settings.dev", ("site.settings.live",), True, True),
+    ],
+)
+def test_the_settings_that_a_project_ran_with_are_named(
+    module: str, others: tuple[str, ...], question: bool, must: bool
+) -> None:
+    app = replace(SITE, settings_module=module, static_root=None)
+    found = with_tree(app, Hints(django=Django("manage.py", ((module, "manage.py"),), others)), "manage.py")
+    assert found.entry["environment"] == {"DJANGO_SETTINGS_MODULE": module}
+    asked = [item for item in found.questions if "with which settings" in item.text]
+    assert (bool(asked), any(item.must for item in asked)) == (question, must)
+
+
+@pytest.mark.parametrize(("ms", "must"), [(60.0, False), (900.0, False), (4450.0, True)])
+def test_a_limit_that_is_guessed_is_bounded(ms: float, must: bool) -> None:
+    found = proposal(replace(APP, weighed=(Weighed("/", 2, ms, 0.0),)))
+    assert found.entry["limits"]["p95_ms"] == min(2000, 20 * ms)
+    assert ("how long may users wait?" in questions(found)) == (ms > 100)
+    assert any(question.must for question in found.questions) == must
