@@ -124,7 +124,7 @@ def group_memory(group: Group, root: str = "/") -> UnitMemory | None:
         inactive_file_mib=_mib(stat.get("total_inactive_file" if first else "inactive_file")),
         oom_kills=events.get("oom_kill"),
         under_oom=bool(events["under_oom"]) if "under_oom" in events else None,
-        filled=None if first else events.get("oom"),
+        filled=read_int(root, group.file("memory.failcnt")) if first else events.get("oom"),
     )
 
 

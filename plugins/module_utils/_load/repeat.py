@@ -21,7 +21,7 @@ LOOK_EVERY_S = 1.0
 
 @dataclass(frozen=True)
 class Repeated:
-    """What came of it: the samples (None where it was stopped), and why it was stopped, in a sentence, else empty."""
+    """What came of it: the samples (None where it was stopped), and when and why it was, else empty."""
 
     samples: Samples | None
     stopped: str = ""
@@ -61,13 +61,13 @@ def repeat_load(
             return Repeated(None, f"the live generation is sick itself: {calm.sentence()}")
         why = hurt()
         if why:
-            return Repeated(None, f"it was stopped before its load began: {why}; {calm.sentence()}")
+            return Repeated(None, f"before its load began: {why}; {calm.sentence()}")
         every = launches("load", lanes)
         watch = LiveWatch(every, lanes, Bounds.of(protected.limits, calm), protected.queue)
         stop = _Stop(watch, hurt, clock)
         ended = running.runner(every, stop)
         if stop.why:
-            return Repeated(None, f"it was stopped after {stop.seconds:.1f} s: {stop.why}; {calm.sentence()}")
+            return Repeated(None, f"after {stop.seconds:.1f} s: {stop.why}; {calm.sentence()}")
         return Repeated(h2.account([h2.LaneRun(lane, end) for lane, end in zip(lanes, ended)]))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

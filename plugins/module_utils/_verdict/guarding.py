@@ -47,7 +47,7 @@ LONG_SHARE = 0.1
 """Requests that took at least so much of the slots' time under the generation before are what the app does."""
 
 KILLS = 2
-"""So often, at looks apart, the OOM killer comes for what a release takes itself: one burst may have it come once."""
+"""So often, at looks apart, a release has the OOM killer come for it, or its server dies: once may be a burst."""
 
 DEATHS = 3
 DEATHS_WORSE = 5.0
@@ -100,6 +100,10 @@ class Kills:
     own: int = 0
     others: int = 0
     times: int = 0
+    died: int = 0
+    """So often its server died after it had served, and systemd started it again."""
+
+    served: int = 0
     last: Reading = field(default_factory=lambda: Reading(0.0, Tally()))
 
     def look(self, now: Reading) -> None:
@@ -114,13 +118,17 @@ class Kills:
         # What came for the master went with the counts of its unit: only systemd can say that it did.
         self.own += max(0, now.said - self.own - self.others)
         self.times += self.own > before
+        if now.restarts > last.restarts:  # starts that fail one after the other are one end
+            self.died, self.served = self.died + (now.tally.ended > self.served), now.tally.ended
         self.last = now
 
     def words(self) -> str:
         """What it ended, as the last word of a guard has it; empty where it ended nothing."""
         parts = [f"{_processes(self.own)}, as it took all memory that it may have"] if self.own else []
         parts += [f"{_processes(self.others)}, as the host was short of memory"] if self.others else []
-        return f"the OOM killer ended {', and '.join(parts)}" if parts else ""
+        told = [f"the OOM killer ended {', and '.join(parts)}"] if parts else []
+        times = "once" if self.died == 1 else f"{self.died} times"
+        return "; ".join([*told, *([f"its server died {times}, and systemd started it again"] if self.died else [])])
 
 
 def _processes(count: int) -> str:
@@ -164,9 +172,9 @@ class Watch:
         self._keep(now)
         window = now.tally.since(self._at(now.at - WINDOW_S).tally) if len(self.readings) > 1 else now.tally
         self.kills.look(now)
-        killed = self._killed(now)
-        if killed:
-            return killed
+        certain = (self._killed(now) or self._ended(now)) if now.at > 0 else ""
+        if certain:
+            return certain
         words = self._dying(now) or self._memory(now) or self._share(latest, window, now.tally) or self._hanging(now)
         if words or latest.ended + latest.lost:  # a look at which nothing was asked says nothing
             self.agreed, self.suspected = self.agreed + 1 if words else 0, words
@@ -294,15 +302,26 @@ class Watch:
     def _killed(self, now: Reading) -> str:
         """That the OOM killer came more than once for what it takes: that is counted, and no chance."""
         own, most = self.kills.own, self.instance.memory_max_mib
-        if own < KILLS or self.kills.times < KILLS or now.at <= 0:
+        if own < KILLS or self.kills.times < KILLS:
             return ""
-        usual = self.before.tally.ends.get("killed", 0)
-        if self.before.seconds > 0 and own / now.at <= DEATHS_WORSE * usual / self.before.seconds:
+        if self._as_often_before(own / now.at, "killed"):
             return ""
         may = f"all of the {short(most)} MiB" if most else "all memory"
         return (
             f"the OOM killer ended {own} of its processes within {short(now.at)} s, as it took {may} that it may have"
         )
+
+    def _ended(self, now: Reading) -> str:
+        """That its server died more than once after it had served: all workers go with it, whatever ended it."""
+        died = self.kills.died
+        if died < KILLS or self._as_often_before(died / now.at, "with_master"):
+            return ""
+        return f"its server died {died} times within {short(now.at)} s, and systemd started it again"
+
+    def _as_often_before(self, rate: float, how: str) -> bool:
+        """Whether workers of the generation before ended so about as often in a second."""
+        was = self.before
+        return was.seconds > 0 and rate <= DEATHS_WORSE * was.tally.ends.get(how, 0) / was.seconds
 
     def _dying(self, now: Reading) -> str:
         ends = now.tally.ends

@@ -63,7 +63,11 @@ def collect(root: str = "/", look: Callable[[str, str], AppView] = app_view) -> 
 
 def write_textfile(path: str, root: str = "/") -> None:
     """The page as a file for node_exporter's textfile collector: whole or not at all."""
-    write_file(path, collect(root))
+    text = collect(root)
+    try:
+        write_file(path, text)
+    except OSError as error:  # what it names is the file that was to take its place
+        raise OSError(error.errno, error.strerror, path) from error
 
 
 @dataclass

@@ -45,13 +45,13 @@ def test_it_stops_when_users_are_hurt_and_tells_no_figures() -> None:
         LIVE, LOAD, hurt=lambda: next(told), running=Running(runner=Asking()), clock=lambda: next(seconds)
     )
     assert found.samples is None
-    assert found.stopped.startswith("it was stopped after 2.0 s: 2 of its workers died; alone it answered ")
+    assert found.stopped.startswith("after 2.0 s: 2 of its workers died; alone it answered ")
 
 
 def test_what_hurt_users_before_the_load_is_told_as_such() -> None:
     runner = Pretender()
     found = repeat_load(LIVE, LOAD, hurt=lambda: "it uses 90 of the 100 MiB", running=Running(runner=runner))
-    assert found.stopped.startswith("it was stopped before its load began: it uses 90 of the 100 MiB; alone it ")
+    assert found.stopped.startswith("before its load began: it uses 90 of the 100 MiB; alone it ")
     assert len(runner.calls) == 1, "nobody was asked at the rate of the load"
 
 

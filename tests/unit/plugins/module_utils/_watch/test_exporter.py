@@ -202,3 +202,10 @@ def test_a_textfile_is_written_whole(tmp_path: Path) -> None:
     target = tmp_path / "headcount.prom"
     exporter.write_textfile(str(target), str(tmp_path))
     assert "headcount_exporter_collect_seconds" in target.read_text()
+
+
+def test_a_textfile_that_cannot_be_written_is_named_as_it_was_asked_for(tmp_path: Path) -> None:
+    target = str(tmp_path / "not there" / "headcount.prom")
+    with pytest.raises(FileNotFoundError) as raised:
+        exporter.write_textfile(target, str(tmp_path))
+    assert raised.value.filename == target
