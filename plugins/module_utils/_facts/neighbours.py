@@ -21,6 +21,9 @@ MiB only a quarter, and never more than 1 GiB: the system does not grow with the
 SPARE_SHARE = 0.5
 """Of that, what is kept beside what others are seen to use: they grow, and the kernel and the page cache need some."""
 
+REACHED_SHARE = 0.95
+"""Of its limit, what a unit has used at least whose own limit made the kernel kill: it is charged in batches."""
+
 
 def system_mib(total_mib: float) -> tuple[float, str]:
     """MiB that the system itself is left of `total_mib`, and why."""
@@ -61,6 +64,17 @@ def growing(neighbours: Sequence[Mapping[str, object]]) -> tuple[float, str]:
             grown += int(str(limit)) - used
             named.append(f"{one['name']} uses {used} MiB and may use {limit}")
     return grown, ", ".join(named[:3])
+
+
+def lacking_above(peak_mib: float | None, limit_mib: float | None) -> str:
+    """In words, that a unit of which the kernel killed a process never came near its own limit: what was full is above
+    it, maybe where nothing is to be seen (a container's limit under version 2). "" where it did, or may have."""
+    if peak_mib is None or not limit_mib or peak_mib > limit_mib * REACHED_SHARE:
+        return ""
+    return (
+        f"its unit never used more than {peak_mib:.0f} of its {limit_mib:.0f} MiB, so that the memory above it was "
+        "full: this host's, or that of a limit which cannot be seen from here, as a container's"
+    )
 
 
 def _mib(neighbour: Mapping[str, object]) -> int:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import Callable
 
 from .._declaration.app import Plain
+from .._facts.neighbours import lacking_above
 from .._facts.unitgroups import unit_memory, unit_pids
 from .._facts.workerends import read_ends
 from .._os.addresses import local_address
@@ -134,10 +135,11 @@ class Instances:
         counted = unit_memory(state.control_group, self.layout.root) if state.control_group else None
         if counted is not None and counted.oom_kills:
             limit = f" of {counted.max_mib:.0f} MiB" if counted.max_mib else ""
+            why = (
+                lacking_above(counted.peak_mib, counted.max_mib) or f"it needs more memory than its plan's limit{limit}"
+            )
             raise StepFailed(
-                "start",
-                f"the kernel's OOM killer ended {counted.oom_kills} of its processes while it started: it needs more "
-                f"memory than its plan's limit{limit}",
+                "start", f"the kernel's OOM killer ended {counted.oom_kills} of its processes while it started: {why}"
             )
 
     def why_dead(self, service: str, begin: float) -> Callable[[], str]:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Final
 
 from .._declaration.shortfall import QUANTILES, needed_requests
+from .._facts.neighbours import lacking_above
 from . import statistics as st
 from .compared import Compared
 from .costchecks import cpu_per_request, idle_cpu, piles_up, writes
@@ -306,6 +307,9 @@ def memory_checks(memory: MemoryEvidence | None, percent: float | None) -> list[
     elif memory.oom_kills > 0:
         times = "once" if memory.oom_kills == 1 else f"{memory.oom_kills} times"
         sentence = f"the kernel killed a process of the candidate for memory {times}"
+        # What the processes hold is less than what their group is charged with: of that nothing is concluded.
+        above = lacking_above(memory.peak_mib, memory.limit_mib) if memory.source.startswith("cgroup") else ""
+        sentence += f" ({above})" if above else ""
         checks.append(Check("oom_kills", FAIL, memory.oom_kills, 0, none, sentence))
     else:
         checks.append(Check("oom_kills", PASS, 0, 0, none, "no process was killed for memory"))

@@ -74,7 +74,7 @@ def cells(quick: bool) -> list[Cell]:
 
 
 def measure(bench: Bench) -> None:
-    """One host of each suite; the controller is this machine."""
+    """One host of each suite, side by side; the controller is this machine."""
     shutil.rmtree(variants_folder(), ignore_errors=True)
     suites = [cell.name for cell in bench.missing() if cell.name in SUITES]
     with contextlib.ExitStack() as stack:
@@ -90,7 +90,7 @@ def measure(bench: Bench) -> None:
                 return kept(int(cell.inputs["rollouts"]), int(cell.inputs["sets"]), bench.seconds_left)
             return grown(lab, hosts, cell.inputs, bench.seconds_left)
 
-        bench.run(work)
+        bench.run(work, lanes=suites or [CONTROLLER])
 
 
 def kept(rollouts: int, most: int, seconds_left: Callable[[], float]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import threading
 import time
 from collections.abc import Sequence
@@ -26,8 +27,14 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.ins
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down, told
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import Answer, Ask, Bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import (
+    Completed,
+    Systemd,
+    SystemdError,
+    UnitState,
+)
 from fake_systemd import FakeSystemd
+from host_trees import tree
 
 APP: dict[str, Any] = {
     "listen": "127.0.0.1:8000",
@@ -872,3 +879,21 @@ class TestNoRoomInRun:
         with pytest.raises(SystemdError, match=r"shop@1\.service"):
             _switch.restore(host.instances, 1, 2)
         assert "shop@2.service" not in host.systemd.active
+
+
+@pytest.mark.parametrize(
+    ("peak_mib", "words"),
+    [
+        (511, "while it started: it needs more memory than its plan's limit of 512 MiB"),
+        (
+            200,
+            "while it started: its unit never used more than 200 of its 512 MiB, so that the memory above it was full",
+        ),
+    ],
+)
+def test_what_made_the_kernel_kill_is_told(peak_mib: int, words: str, tmp_path: Path) -> None:
+    root, group = tree("v2-slices-nested", tmp_path), "/app.slice/app-shop.slice/shop@3.service"
+    (tmp_path / f"sys/fs/cgroup{group}/memory.peak").write_text(str(peak_mib * 2**20), encoding="ascii")
+    started = Instances(Layout("shop", root), systemd=Systemd())
+    with pytest.raises(StepFailed, match=re.escape(words)):
+        started.fail_if_killed(UnitState("loaded", "active", "running", "success", 4242, 0, 0, group, "", ""))

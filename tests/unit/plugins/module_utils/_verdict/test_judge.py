@@ -170,7 +170,19 @@ def test_proven_failures_fail_even_in_a_run_that_is_no_measurement() -> None:
     ("memory", "outcome", "cause"),
     [
         (
+            {"oom_kills": 1, "peak_mib": 199.5, "limit_mib": 200.0},
+            "fail",
+            "the kernel killed a process of the candidate for memory once; 0 of 1500 requests failed",
+        ),
+        (
             {"oom_kills": 1},
+            "fail",
+            "the kernel killed a process of the candidate for memory once (its unit never used more than 100 of its "
+            "200 MiB, so that the memory above it was full: this host's, or that of a limit which cannot be seen from "
+            "here, as a container's); 0 of 1500 requests failed",
+        ),
+        (
+            {"oom_kills": 1, "source": "PSS of the processes"},
             "fail",
             "the kernel killed a process of the candidate for memory once; 0 of 1500 requests failed",
         ),
