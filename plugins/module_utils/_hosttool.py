@@ -28,6 +28,7 @@ from ._generation.lock import AppLock, Busy
 from ._generation.run import Run
 from ._generation.state import AppState, app_state
 from ._generation.takeover import Record
+from ._generation.writable import unwritable
 from ._host import boot, byhand, probe
 from ._host.guard import guard
 from ._host.loadtest import load_test
@@ -306,7 +307,7 @@ def _print_status(app: str, state: AppState, root: str) -> None:
     tested = loadtests.words(loadtests.read(Layout(app, root)))
     for line in filter(None, [*status_lines(app_view(app, root)), watched, went_back, tested]):
         print(f"  {line}")
-    for problem in state["problems"] + state["leftovers"] + state["open"]:
+    for problem in state["problems"] + state["leftovers"] + state["open"] + unwritable(Layout(app, root)):
         print(f"  ! {problem}")
 
 

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 from dataclasses import replace
 
 from .._declaration.app import Plain
@@ -18,13 +17,11 @@ from .._generation.reloads import fail_if_no_room, try_reload
 from .._generation.switch import same_address, switch, told
 from .._generation.unmet import not_shared
 from .._generation.verify import Seen
+from .._generation.writable import unwritable
 from .._os.systemd import SystemdError
 from .._plan.types import plan_changes
 from . import guarding
 from .app import AppOnHost
-
-PROMOTE_MIB = 4
-"""Free room (MiB) that a promote wants to see before it begins."""
 
 
 def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[str, object]:
@@ -39,7 +36,9 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
         wrong = generations.problems(app.layout, number) + changed_by_drop_ins(app, number)
         if wrong:
             raise StepFailed("promote", f"generation {number} is not what was tried: {wrong[0]}")
-        _check_room(app)
+        unwritten = unwritable(app.layout)
+        if unwritten:
+            raise StepFailed("promote", unwritten[0])
         fail_if_no_room(app.systemd, "promote")
         _fail_if_users_lose(app, old, record.app)
         former = _former(app, old, record.app)
@@ -155,18 +154,6 @@ def switch_counted(
     if got:
         seen = {**seen, "users": got}
     return {**seen, "losing": losing} if losing else seen
-
-
-def _check_room(app: AppOnHost) -> None:
-    """A promote writes little, but what it writes is what the next boot goes by: no start on a full disk."""
-    for path in (app.layout.home, app.layout.state):
-        left = os.statvfs(path)
-        free_mib = left.f_bavail * left.f_frsize / 2**20
-        if free_mib < PROMOTE_MIB:
-            raise StepFailed(
-                "promote",
-                f"{free_mib:.1f} MiB are free at {path}, and {PROMOTE_MIB} MiB are needed: free some room there",
-            )
 
 
 def prune(app: AppOnHost, predecessor: int | None) -> list[int]:

@@ -173,6 +173,20 @@ def test_status_says_of_the_guards_way_back(
     assert re.fullmatch(r"  the guard went back from generation 2 to 1 at 20\S+Z: users got 80 5xx", told)
 
 
+def test_status_says_what_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    live = {"generation": 1, "release": "r1", "listen": "127.0.0.1:8000"}
+    state = {"live": live, "health_detail": "answers", "healthy": True, "intact": True, "rollback_hint": ""}
+    monkeypatch.setattr(tool, "app_state", lambda asked, root: {**state, **{key: [] for key in LISTS}})
+    monkeypatch.setattr(tool, "app_view", lambda name, root: AppView("shop", 1, None, True, None, (), 0.0))
+    monkeypatch.setattr(tool, "unwritable", lambda layout: [f"{layout.state} is read-only"])
+    tool.main(["status", "shop"], str(tmp_path))
+    assert capsys.readouterr().out.splitlines()[-1] == f"  ! {layout.state} is read-only"
+
+
 def test_status_says_that_a_step_is_at_work(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
