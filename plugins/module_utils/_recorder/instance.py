@@ -354,8 +354,7 @@ def _request_hooks(
         row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
         if took > least:
             for limit, place in limits:
-                if took > limit:
-                    row[place] += 1
+                row[place] += took > limit
         if id(environ) in answering:
             answering.remove(id(environ))
         else:
