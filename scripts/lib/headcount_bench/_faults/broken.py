@@ -90,11 +90,10 @@ def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
 
 @contextlib.contextmanager
 def broken(scene: Scene, shape: Shape, **changes: Any) -> Iterator[int | None]:
-    """The live generation turns broken; what users lose until the end of this is the fault's own."""
-    warm = changes.pop("warm", False)
+    """The live generation turns broken, once `ready` has been done; what users lose in here is the fault's own."""
+    ready: Callable[[], object] = changes.pop("ready", lambda: None)
     live = _deploy_turning(scene, shape, **changes)
-    if warm:
-        scene.sh(WARM)
+    ready()
     begin = time.time()
     scene.seen.window = [begin - 0.1, begin + 240.0]
     scene.sh(f"touch {FILE}")
@@ -390,9 +389,9 @@ def streams_guarded(scene: Scene) -> None:
 
 
 HOARDING = Shape("threads", "takes all threads that it may begin", "answered 500")
-HOARDED, ALL_HOARDED = 268, 200
-"""So many more tasks the host can begin: the release takes those that its unit may have (256), and few are left, or
-none, so that the guard cannot even begin systemctl."""
+HOARDED, ALL_HOARDED = 256 - SLOTS - 2 + 12, 150
+"""So many more tasks the host can begin, once the release has those that it is planned to have: it takes those that its
+unit may have (256), and 12 are left, or none, so that the guard cannot even begin systemctl."""
 SLICE, SLICE_TASKS = "hoarding.slice", 150
 LEAVES_FIRST = r"generation \d+ leaves before generation \d+ is begun, and requests wait meanwhile"
 ENDED = r"could begin no process any more, .* it was asked to end \(SIGTERM\), and requests waited meanwhile"
@@ -425,10 +424,14 @@ def hoarding(
         with contextlib.ExitStack() as stack:
             if in_slice:
                 scene.sh(limit)
-            else:
-                stack.enter_context(scene.few_tasks(spare))
+
+            def ready() -> None:
+                scene.sh(WARM)
+                if not in_slice:
+                    stack.enter_context(scene.few_tasks(spare))
+
             guard = {"minutes": 5 if way is _by_the_guard else 0}
-            live = stack.enter_context(broken(scene, HOARDING, guard=guard, warm=True, **more))
+            live = stack.enter_context(broken(scene, HOARDING, guard=guard, ready=ready, **more))
             text = way(scene, live)
         _only_the_faults(scene, live)
         scene.seen.told.append(" ".join(text.split())[:400])
