@@ -339,6 +339,7 @@ WARM = (
 )
 """Every thread of its worker has been begun: it answers on, where no other one may be begun. Else it stands still until
 Gunicorn ends it for its `timeout`, and what it has taken is free until its successor has taken it again."""
+ANEW: dict[str, Any] = {**THREADS, "settings": {**THREADS["settings"], "timeout": 12}}
 
 
 @contextlib.contextmanager
@@ -409,14 +410,18 @@ def _only_the_faults(scene: Scene, live: int | None) -> None:
 
 
 def hoarding(
-    way: Callable[[Scene, int | None], str], in_slice: bool, spare: int = HOARDED, says: str = LEAVES_FIRST
+    way: Callable[[Scene, int | None], str],
+    in_slice: bool,
+    spare: int = HOARDED,
+    says: str = LEAVES_FIRST,
+    anew: bool = False,
 ) -> Callable[[Scene], None]:
     """The live release has taken so many threads that there is no room for another beside it: it leaves first, what
     comes meanwhile waits, and nobody who came after that loses a request. `in_slice`: the limit is its slice's, of
-    which nothing is left."""
+    which nothing is left. `anew`: its worker is ended again and again, and so gives back for moments what it has."""
 
     def work(scene: Scene) -> None:
-        more: dict[str, Any] = {**THREADS, **({"slice": SLICE} if in_slice else {})}
+        more: dict[str, Any] = {**(ANEW if anew else THREADS), **({"slice": SLICE} if in_slice else {})}
         if in_slice:
             scene.deploy(**more)
         before, answering = scene.live(), scene.answering()
@@ -426,7 +431,8 @@ def hoarding(
                 scene.sh(limit)
 
             def ready() -> None:
-                scene.sh(WARM)
+                if not anew:
+                    scene.sh(WARM)
                 if not in_slice:
                     stack.enter_context(scene.few_tasks(spare))
 
@@ -671,6 +677,13 @@ BROKEN = [
             ("guarded", "the host guards it", _by_the_guard),
         )
         for in_slice, whose in ((False, "the host's limit"), (True, "that of its slice"))
+    ),
+    Row(
+        "broken/threads-guarded-anew",
+        "the live release has taken all threads that it may begin, and gives them back whenever Gunicorn ends its "
+        "worker, which takes them anew; the host guards it",
+        "it leaves first, be there room at that moment or not, and nobody who came after that loses a request",
+        hoarding(_by_the_guard, False, anew=True),
     ),
     Row(
         "broken/threads-guarded-nothing-left",
