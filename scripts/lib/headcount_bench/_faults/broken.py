@@ -90,11 +90,10 @@ def _deploy_turning(scene: Scene, shape: Shape, **changes: Any) -> int | None:
 
 @contextlib.contextmanager
 def broken(scene: Scene, shape: Shape, **changes: Any) -> Iterator[int | None]:
-    """The live generation turns broken; what users lose until the end of this is the fault's own."""
-    warm = changes.pop("warm", False)
+    """The live generation turns broken, once `ready` has been done; what users lose in here is the fault's own."""
+    ready: Callable[[], object] = changes.pop("ready", lambda: None)
     live = _deploy_turning(scene, shape, **changes)
-    if warm:
-        scene.sh(WARM)
+    ready()
     begin = time.time()
     scene.seen.window = [begin - 0.1, begin + 240.0]
     scene.sh(f"touch {FILE}")
@@ -340,6 +339,7 @@ WARM = (
 )
 """Every thread of its worker has been begun: it answers on, where no other one may be begun. Else it stands still until
 Gunicorn ends it for its `timeout`, and what it has taken is free until its successor has taken it again."""
+ANEW: dict[str, Any] = {**THREADS, "settings": {**THREADS["settings"], "timeout": 12}}
 
 
 @contextlib.contextmanager
@@ -390,9 +390,9 @@ def streams_guarded(scene: Scene) -> None:
 
 
 HOARDING = Shape("threads", "takes all threads that it may begin", "answered 500")
-HOARDED, ALL_HOARDED = 268, 200
-"""So many more tasks the host can begin: the release takes those that its unit may have (256), and few are left, or
-none, so that the guard cannot even begin systemctl."""
+HOARDED, ALL_HOARDED = 256 - SLOTS - 2 + 12, 150
+"""So many more tasks the host can begin, once the release has those that it is planned to have: it takes those that its
+unit may have (256), and 12 are left, or none, so that the guard cannot even begin systemctl."""
 SLICE, SLICE_TASKS = "hoarding.slice", 150
 LEAVES_FIRST = r"generation \d+ leaves before generation \d+ is begun, and requests wait meanwhile"
 ENDED = r"could begin no process any more, .* it was asked to end \(SIGTERM\), and requests waited meanwhile"
@@ -410,14 +410,18 @@ def _only_the_faults(scene: Scene, live: int | None) -> None:
 
 
 def hoarding(
-    way: Callable[[Scene, int | None], str], in_slice: bool, spare: int = HOARDED, says: str = LEAVES_FIRST
+    way: Callable[[Scene, int | None], str],
+    in_slice: bool,
+    spare: int = HOARDED,
+    says: str = LEAVES_FIRST,
+    anew: bool = False,
 ) -> Callable[[Scene], None]:
     """The live release has taken so many threads that there is no room for another beside it: it leaves first, what
     comes meanwhile waits, and nobody who came after that loses a request. `in_slice`: the limit is its slice's, of
-    which nothing is left."""
+    which nothing is left. `anew`: its worker is ended again and again, and so gives back for moments what it has."""
 
     def work(scene: Scene) -> None:
-        more: dict[str, Any] = {**THREADS, **({"slice": SLICE} if in_slice else {})}
+        more: dict[str, Any] = {**(ANEW if anew else THREADS), **({"slice": SLICE} if in_slice else {})}
         if in_slice:
             scene.deploy(**more)
         before, answering = scene.live(), scene.answering()
@@ -425,10 +429,15 @@ def hoarding(
         with contextlib.ExitStack() as stack:
             if in_slice:
                 scene.sh(limit)
-            else:
-                stack.enter_context(scene.few_tasks(spare))
+
+            def ready() -> None:
+                if not anew:
+                    scene.sh(WARM)
+                if not in_slice:
+                    stack.enter_context(scene.few_tasks(spare))
+
             guard = {"minutes": 5 if way is _by_the_guard else 0}
-            live = stack.enter_context(broken(scene, HOARDING, guard=guard, warm=True, **more))
+            live = stack.enter_context(broken(scene, HOARDING, guard=guard, ready=ready, **more))
             text = way(scene, live)
         _only_the_faults(scene, live)
         scene.seen.told.append(" ".join(text.split())[:400])
@@ -668,6 +677,13 @@ BROKEN = [
             ("guarded", "the host guards it", _by_the_guard),
         )
         for in_slice, whose in ((False, "the host's limit"), (True, "that of its slice"))
+    ),
+    Row(
+        "broken/threads-guarded-anew",
+        "the live release has taken all threads that it may begin, and gives them back whenever Gunicorn ends its "
+        "worker, which takes them anew; the host guards it",
+        "it leaves first, be there room at that moment or not, and nobody who came after that loses a request",
+        hoarding(_by_the_guard, False, anew=True),
     ),
     Row(
         "broken/threads-guarded-nothing-left",
