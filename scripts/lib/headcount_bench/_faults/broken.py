@@ -314,6 +314,28 @@ def guarded(shape: Shape, finds: str) -> Callable[[Scene], None]:
     return work
 
 
+def guarded_ends(command: str, finds: str) -> Callable[[Scene], None]:
+    """The live release serves well but for `command`, which ends something of it twice: the guard goes back."""
+
+    def work(scene: Scene) -> None:
+        before, answering = scene.live(), scene.answering()
+        done = scene.deploy(guard={"minutes": 5})
+        scene.seen.must("failed" not in done[-1], f"the release was not deployed: {done[-1].get('failed')}")
+        live, begin = scene.live(), time.time()
+        scene.seen.window = [begin - 0.1, begin + 240.0]
+        for _ in range(2):
+            scene.sh(command.format(unit=f"{APP}@{live}.service"))
+            time.sleep(ENDS_APART)
+        _await_guard(scene, live)
+        scene.seen.window[1] = time.time()
+        _taken_back(scene, live, finds)
+        scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}")
+        scene.deploy()
+        scene.clean()
+
+    return work
+
+
 def _await_guard(scene: Scene, live: int | None) -> None:
     """Until the guard over that generation has gone back from it, and ended."""
     begin = time.monotonic()
@@ -575,6 +597,15 @@ WAYS: tuple[tuple[str, str, str, Callable[[Shape], Callable[[Scene], None]]], ..
     ),
     ("revert", "a fleet goes back", "done within its drain, and says what users got", reverted),
 )
+FILL = (
+    "group=$(systemctl show -P ControlGroup {unit}); folder=/sys/fs/cgroup/memory$group; "
+    "test -d $folder || folder=/sys/fs/cgroup$group; "
+    'sh -c "echo \\$\\$ > $folder/cgroup.procs; exec python3 -c '
+    "'kept = [bytearray(1 << 24) for _ in range(1 << 10)]'\"; true"
+)
+"""A process that takes memory in the unit until its MemoryMax is full."""
+END = "kill -KILL $(systemctl show -P MainPID {unit})"
+ENDS_APART = 12.0
 GUARDED = {"dead": r"of its workers died|has not run for", "hanging": r"it hangs: \d+ of \d+ slots? busy"}
 """What a guard finds of a release that ends no request any more."""
 
@@ -616,6 +647,18 @@ BROKEN = [
         )
         for shape in SHAPES
         if shape.name in GUARDED
+    ),
+    *(
+        Row(
+            f"broken/{name}-guarded",
+            f"{words}, twice, while the host guards it",
+            "the guard goes back by itself, and the ledger has what it found",
+            guarded_ends(command, finds),
+        )
+        for name, words, command, finds in (
+            ("oom", "the OOM killer ends a process of the live release", FILL, r"the OOM killer ended 2 of"),
+            ("master", "the master of the live release dies", END, r"its server died 2 times within"),
+        )
     ),
     Row(
         "broken/hanging-few-guarded",
