@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The entry that is proposed for an app, with a reason for each value, and what could not be known. Pure."""
+"""The entry that is proposed for an app, with a reason for each value, and what could not be known. Pure, but for
+which packages this machine has."""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
 from .._edge import Json
+from . import machine
 from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject
@@ -484,6 +486,8 @@ def _seen(draft: Draft, app: Imported) -> None:
     peers = _called(app)
     if peers:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
+    for question in machine.questions(app.machine):
+        draft.ask(question)
     _names(draft, app)
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")

@@ -377,6 +377,7 @@ def read(answer: Json, place: Place) -> Imported:
         made=tuple(_written(path, place) for path in setup.get("made", ())),
         peers=tuple(answer.get("peers", ())),
         libraries=frozenset(answer.get("libraries", ())),
+        machine=tuple(answer.get("machine", ())),
     )
 
 

@@ -169,7 +169,8 @@ class Imported:
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
-    not: (empty, placeholder or known, the variable whose default it is).
+    not: (empty, placeholder or known, the variable whose default it is). `machine`: files of libraries and programs
+    that it used and that came from no wheel.
     """
 
     module: str
@@ -197,6 +198,7 @@ class Imported:
     made: tuple[str, ...] = ()
     peers: tuple[str, ...] = ()
     libraries: frozenset[str] = frozenset()
+    machine: tuple[str, ...] = ()
     required: Mapping[str, str] = field(default_factory=dict)
     said: str = ""
     candidate: Candidate = Candidate("")
