@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The entry that is proposed for an app, with a reason for each value, and what could not be known. Pure."""
+"""The entry that is proposed for an app, with a reason for each value, and what could not be known. Pure, but for
+which packages this machine has."""
 
 from __future__ import annotations
 
@@ -16,7 +17,13 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
+<<<<<<< HEAD
 from .beside import is_clock, process_command, process_name
+=======
+from .._edge import Json
+from . import machine
+from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
+>>>>>>> 5c5d6e03814f6976d6105f7b7984c71b1d589b1d
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
 from .inside.asking import LOCAL
@@ -396,6 +403,8 @@ def _seen(draft: Draft, app: Imported) -> None:
     peers = _called(app)
     if peers:
         draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
+    for question in machine.questions(app.machine):
+        draft.ask(question)
     _names(draft, app)
     if app.debug:
         draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")

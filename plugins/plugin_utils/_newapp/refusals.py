@@ -201,8 +201,29 @@ def _fix_of_none(error: Error) -> str:
     return _fix(error) if error.stood_in else "a module wsgi.py that makes it and calls it app"
 
 
+# What an import says that lacks something of the machine, and what that is.
+_OF_THE_MACHINE: Final = (
+    (r"(lib[\w.+-]+?\.so[\w.]*): cannot open shared object file", r"\1"),
+    (r"cannot load library '([^']+)'|no library called \"([^\"]+)\" was found", r"\1\2"),
+    (r"failed to find libmagic", "libmagic (Debian: libmagic1)"),
+    (r"libpq library not found", "libpq (Debian: libpq5)"),
+    (r"[Bb]ad git executable|'git'$", "the program git (Debian: git)"),
+)
+
+
+def _lacking_machine(message: str) -> str:
+    """What of the machine an import fails for; "" where for nothing of it."""
+    matches = ((re.search(pattern, message), named) for pattern, named in _OF_THE_MACHINE)
+    return next((match.expand(named) for match, named in matches if match), "")
+
+
 def _fix(error: Error) -> str:
     """What to do about an import that fails for a reason of its own."""
+    if lacks := _lacking_machine(error.message):
+        return (
+            f"install {lacks} on this machine, and on each host, by what sets them up: no wheel of the project brings "
+            "it, and Headcount installs none"
+        )
     if error.stood_in:
         return (
             f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "

@@ -380,6 +380,7 @@ def read(answer: Json, place: Place) -> Imported:
         static_root=_written(config["static_root"], place) if config.get("static_root") else config.get("static_root"),
         peers=tuple(answer.get("peers", ())),
         libraries=frozenset(answer.get("libraries", ())),
+        machine=tuple(answer.get("machine", ())),
     )
 
 

@@ -178,7 +178,8 @@ class Imported:
     `settings_module`: of Django, the settings that it ran with; `static_root`: where its static files are collected, ""
     where its settings do not say; None where it collects none.
     `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
-    not: (empty, placeholder or known, the variable whose default it is).
+    not: (empty, placeholder or known, the variable whose default it is). `machine`: files of libraries and programs
+    that it used and that came from no wheel.
     """
 
     module: str
@@ -209,6 +210,7 @@ class Imported:
     static_root: str | None = None
     peers: tuple[str, ...] = ()
     libraries: frozenset[str] = frozenset()
+    machine: tuple[str, ...] = ()
     required: Mapping[str, str] = field(default_factory=dict)
     said: str = ""
     candidate: Candidate = Candidate("")

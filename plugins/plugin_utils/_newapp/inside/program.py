@@ -22,6 +22,7 @@ import traceback
 from typing import Any, TypedDict
 
 from .asking import Answered, ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
+from .machine import of_the_machine
 from .offered import offered
 from .settings import host_of, settings_of
 from .tables import databases_in, made_by
@@ -125,6 +126,7 @@ class Answer:
             variables=seen.variables,
             written=seen.written,
             peers=list(seen.peers),
+            machine=of_the_machine(list(seen.programs)),
             libraries=sorted({name.partition(".")[0] for name in list(sys.modules) if not name.startswith("_")}),
             peak_mib=round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024),
         )

@@ -21,6 +21,9 @@ NOT_SETTINGS = re.compile(
 )
 
 
+EVENTS = ("open", "os.mkdir", "sqlite3.connect", "socket.bind", "socket.connect", "socket.getaddrinfo")
+
+
 class Known(TypedDict):
     """A variable that was asked for: where, the default that was named, whether it was there, whether once without."""
 
@@ -35,7 +38,7 @@ class Serves(Exception):
 
 
 class Seen:
-    """What the project did: variables it asked for, files it wrote, peers it called."""
+    """What the project did: variables it asked for, files it wrote, peers it called, programs it ran."""
 
     def __init__(self, project: Iterable[str]) -> None:
         places = [os.path.realpath(place) for place in project]
@@ -43,6 +46,7 @@ class Seen:
         self.variables: dict[str, Known] = {}
         self.written: dict[str, str] = {}
         self.peers: dict[str, None] = {}
+        self.programs: dict[str, None] = {}
         self.stage = "import"
         self.result = ""
 
@@ -95,6 +99,11 @@ class Seen:
         elif name == "socket.getaddrinfo" and arguments[0]:
             host = arguments[0].decode() if isinstance(arguments[0], bytes) else str(arguments[0])
             self.peers[f"{host}:{arguments[1]}" if arguments[1] else host] = None
+
+    def ran(self, program: object) -> None:
+        """Note a program that was run."""
+        if isinstance(program, (str, bytes, os.PathLike)):
+            self.programs[os.fsdecode(program)] = None
 
     def _file(self, name: str, arguments: tuple[Any, ...]) -> None:
         path = arguments[0]
@@ -156,7 +165,9 @@ def watch(seen: Seen) -> None:
     vars(os)["environ"] = watched
 
     def hook(name: str, arguments: tuple[Any, ...]) -> None:
-        if name in ("open", "os.mkdir", "sqlite3.connect", "socket.bind", "socket.connect", "socket.getaddrinfo"):
+        if name == "subprocess.Popen":
+            seen.ran(arguments[0])
+        elif name in EVENTS:
             seen.event(name, arguments)
 
     sys.addaudithook(hook)
