@@ -16,7 +16,7 @@ from .._display.text import listed
 from .._wheels.files import left_out, looks_secret, shipped
 from . import scan
 from .subject import Given
-from .survey import Found
+from .survey import FILE_OF_SETTINGS, Found
 from .types import Candidate, Error
 
 HOST: Final = "new-app"
@@ -223,7 +223,7 @@ def _fix(error: Error) -> str:
     if error.stood_in:
         return (
             f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "
-            f"--environment {error.stood_in[0]}=VALUE"
+            f"--environment {error.stood_in[0]}=VALUE{_as_file(error)}"
         )
     if error.leading:
         name = error.leading[0]
@@ -237,6 +237,14 @@ def _fix(error: Error) -> str:
             f"--environment {error.unset[0]}=VALUE"
         )
     return f"{_ALWAYS}; with these dependencies it fails so on every host"
+
+
+def _as_file(error: Error) -> str:
+    """What the value is of a variable that names a file of settings."""
+    name = next((item for item in error.stood_in if FILE_OF_SETTINGS.search(item)), "")
+    if not name:
+        return ""
+    return f" ({name}: where it names a file of settings, the path of one on this machine, and in the entry on a host)"
 
 
 def _at(error: Error) -> str:

@@ -329,9 +329,7 @@ def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints)
     unset = _NO_FILE_NAMED.search(error.message)
     if unset and unset[1] not in known:
         return {unset[1]: NO_FILE}
-    homeless = {
-        name: NO_FILE if _names_a_file(name, known[name]) else kept_at(name) for name in _homeless(error, known)
-    }
+    homeless = {name: NO_FILE if names_a_file(name, known[name]) else kept_at(name) for name in _homeless(error, known)}
     return homeless or {name: stand_in(name, {}) for name in _unset_secrets(app, error, known)}
 
 
@@ -343,7 +341,8 @@ _NO_FILE_NAMED: Final = re.compile(r"environment variable '(\w+)' is not set and
 """As Flask's from_envvar says it, which asks for the variable in the project's place."""
 
 
-def _names_a_file(name: str, value: str) -> bool:
+def names_a_file(name: str, value: str) -> bool:
+    """Whether what a variable names is a file of settings, and no folder."""
     return bool(_FILE.search(value) or (value.startswith(_STAND_IN) and FILE_OF_SETTINGS.search(name)))
 
 

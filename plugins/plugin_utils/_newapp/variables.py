@@ -14,7 +14,7 @@ from .defaults import kept_variables
 from .django import VARIABLE as SETTINGS
 from .django import is_aside
 from .draft import Draft
-from .survey import NO_FILE, is_kept, is_setting
+from .survey import NO_FILE, is_kept, is_setting, names_a_file
 from .templates import password, variable, without_odd_variables
 
 _SECRET: Final = re.compile(
@@ -139,8 +139,7 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
     _settings_module(draft, environment)
     asked = {item.name for item in draft.app.variables}
     for name, (value, origin) in draft.hints.variables.items():
-        is_left = draft.app.required.get(name) == NO_FILE
-        if name in asked - set(environment) and _is_plain(name, value) and not is_left:
+        if name in asked - set(environment) and _is_plain(name, value) and not _lacks_file(draft, name):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
     for name, value in database_variables(draft).items():
@@ -228,7 +227,7 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
     """A variable that the app cannot be imported without."""
     if name in environment or name in secrets:
         return
-    if draft.app.required[name] == NO_FILE:
+    if _lacks_file(draft, name):
         _file_of_settings(draft, name)
         return
     places = next((item.places for item in draft.app.variables if item.name == name), ())
@@ -250,6 +249,12 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
     draft.ask(
         f"what is {name}? The app does not start without it{where}: set {vault}, or write the value here", must=True
     )
+
+
+def _lacks_file(draft: Draft, name: str) -> bool:
+    """Whether a file of settings that a variable names is nowhere; of what could not be looked at, by its name."""
+    value = draft.app.required.get(name)
+    return value == NO_FILE or (value == "" and names_a_file(name, draft.hints.variables.get(name, ("", ""))[0]))
 
 
 def _file_of_settings(draft: Draft, name: str) -> None:

@@ -243,6 +243,19 @@ def test_a_file_of_settings_that_only_an_image_has_is_asked_for(tmp_path: Path) 
     assert "environment: {SHOP_SETTINGS: /etc/shop/settings}" in said
 
 
+def test_a_file_of_settings_that_must_say_something_is_asked_for_in_half_an_entry(tmp_path: Path) -> None:
+    strict = OPENS + "if not open(os.environ['SHOP_SETTINGS']).read():\n    raise SystemExit('no site configured')\n"
+    image = "FROM x\nENV SHOP_SETTINGS=/config/shop.cfg\nCMD gunicorn app:app\n"
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(
+            project(tmp_path / "shop", requirements__txt="flask\n", app__py=strict, Dockerfile=image), tools(Maker())
+        )
+    assert "SHOP_SETTINGS: where it names a file of settings, the path of one on this machine" in str(caught.value)
+    said = " ".join(caught.value.entry.text.replace("#", "").split())
+    assert "environment: {SHOP_SETTINGS: /etc/shop/settings}" in said
+    assert "vault_" not in said
+
+
 def test_another_python_is_what_a_person_names(tmp_path: Path) -> None:
     named: list[str] = []
 
