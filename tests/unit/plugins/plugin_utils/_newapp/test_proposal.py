@@ -640,3 +640,12 @@ def test_a_secret_that_the_entry_makes_is_not_asked_for(variables: tuple[Variabl
 def test_a_file_of_settings_is_no_folder_to_keep_things_in() -> None:
     found = proposal(replace(APP, variables=(Variable("SHOP_SETTINGS_FILE_PATH"),)))
     assert "where is it to keep" not in questions(found)
+
+
+def test_migrations_that_one_command_runs_are_not_asked_for_because_of_another() -> None:
+    hints = Hints(
+        prepares=(Command("sh -c 'yes | python x.py migrate'", "Procfile"), Command("./manage.py migrate", "x"))
+    )
+    found = with_tree(APP, replace(hints, django=DJANGO), "manage.py")
+    assert found.entry["prepare"] == ["./manage.py migrate"]
+    assert "instead of" not in questions(found)
