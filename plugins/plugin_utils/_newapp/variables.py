@@ -167,13 +167,15 @@ def _settings_module(draft: Draft, environment: dict[str, str]) -> None:
     named = dict(known.settings)
     if chosen:
         environment[SETTINGS] = chosen
-        draft.comments[f"environment.{SETTINGS}"] = f"as {named.get(chosen) or draft.app.candidate.origin} has it"
+        said = f"as {named[chosen]} has it" if chosen in named else "a guess: nothing in the project names its settings"
+        draft.comments[f"environment.{SETTINGS}"] = said
     _ask_settings(draft, chosen, [module for module in dict.fromkeys((*named, *known.others)) if module != chosen])
 
 
 def _ask_settings(draft: Draft, chosen: str, others: Sequence[str]) -> None:
     """Ask which settings hosts run with, where that is not plain."""
-    doubtful = not chosen or is_aside(chosen)
+    known = draft.hints.django
+    doubtful = not chosen or is_aside(chosen) or (bool(known.manage) and not known.settings)
     if doubtful or not all(map(is_aside, others)):
         shown = f"; {listed(others, 6)} can be it too" if others else ""
         draft.ask(

@@ -649,3 +649,11 @@ def test_migrations_that_one_command_runs_are_not_asked_for_because_of_another()
     found = with_tree(APP, replace(hints, django=DJANGO), "manage.py")
     assert found.entry["prepare"] == ["./manage.py migrate"]
     assert "instead of" not in questions(found)
+
+
+def test_settings_that_nothing_names_are_a_guess_that_is_asked_about_first() -> None:
+    known = Django("manage.py", (), ("site.settings.dev", "site.settings.live"))
+    assert known.chosen == ("site.settings.live", "a guess")
+    found = with_tree(replace(SITE, settings_module="site.settings.live", static_root=None), Hints(django=known))
+    assert found.entry["environment"] == {"DJANGO_SETTINGS_MODULE": "site.settings.live"}
+    assert any("with which settings do hosts run?" in item.text for item in found.questions if item.must)
