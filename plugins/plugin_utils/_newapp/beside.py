@@ -21,6 +21,10 @@ _PREPARES: Final = re.compile(
 COLLECTS: Final = re.compile(r"(manage\.py|django-admin) (\S+ )*?collectstatic\b")
 _RUNNERS: Final = re.compile(r"^(?:uv|poetry|pipenv|pdm|hatch|rye) run (?:--?[\w-]+ )*(?=[^\s-])")
 """What runs a command in an environment of the project's, which a release has by itself."""
+_PLACED: Final = re.compile(
+    r"(?<![\w./~=-])[\w./~-]*/?bin/(python[\d.]*|flask|alembic|celery|rq|huey_consumer|dramatiq|django-admin)(?=\s|$)"
+)
+"""A program of an environment by its path there, which is another one in a release."""
 _FUNCTION: Final = re.compile(r"^\s*(?:function\s+([\w-]+)|([\w-]+)\s*\(\))", re.MULTILINE)
 _NOTHING: Final = frozenset(
     {
@@ -52,6 +56,7 @@ _QUEUES: Final = re.compile(r"\bQueue\(\s*(?:name\s*=\s*)?[\"']([\w.-]+)[\"']")
 def plain(command: str) -> str:
     """A shell's line as a command that no shell reads; one that needs a shell asks for it."""
     line = _RUNNERS.sub("", " ".join(command.split()).removeprefix("exec "))
+    line = _PLACED.sub(r"\1", line)
     return f"sh -c {shlex.quote(line)}" if _SHELLED.search(line) else line
 
 

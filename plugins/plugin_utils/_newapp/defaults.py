@@ -12,7 +12,7 @@ from typing import Final
 from .._display.text import listed
 from .draft import Draft
 from .inside.settings import TEMPORARY
-from .survey import kept_at
+from .survey import FILE_OF_SETTINGS, kept_at
 from .types import Imported, Variable
 
 _KEEPS: Final = re.compile(
@@ -25,7 +25,6 @@ _PASSING: Final = re.compile(
     r"CACHE|TMP|TEMP|LOCK|PID|SOCK|MULTIPROC|LOG|SEARCH|INDEX|SESSION|SCRATCH|SPOOL", re.IGNORECASE
 )
 """The same of what may be lost."""
-_FILE_OF_SETTINGS: Final = re.compile(r"(CONFIG|CONF|SETTINGS?)(_FILE)?(_PATH)?$")
 
 
 def kept_variables(draft: Draft) -> dict[str, str]:
@@ -48,6 +47,36 @@ def ask_about_defaults(draft: Draft) -> None:
     _ask_temporary(draft)
     _ask_relative(draft)
     _ask_weak(draft)
+    _ask_mode(draft)
+    _ask_left_behind(draft)
+
+
+_MODE: Final = re.compile(r"(^|_)(CONFIG|CONFIG_NAME|CONFIGURATION|ENV|ENVIRONMENT|MODE|SETTINGS|STAGE)$")
+_WORK: Final = re.compile(r"(.*[._])?(dev|devel|development|local|debug)(config|settings)?", re.IGNORECASE)
+
+
+def _ask_mode(draft: Draft) -> None:
+    """Ask with which of its configurations an app runs that is set to the one for the work on it."""
+    said = _said(draft)
+    for item in draft.app.variables:
+        if _MODE.search(item.name) and _WORK.fullmatch(item.default or "") and item.name not in said:
+            draft.ask(
+                f"with which configuration do hosts run? {item.name} is {item.default!r} as long as nothing else is "
+                f"said, which is for the work on it, and was looked at here: environment: {{{item.name}: ...}} says "
+                f"another one, and so does --environment {item.name}=... of new-app, which looks at that",
+                must=True,
+            )
+
+
+def _ask_left_behind(draft: Draft) -> None:
+    """Ask about variables that a file gives values to which is not shipped, by their names alone."""
+    said, kept = _said(draft), draft.hints.kept
+    names = [item.name for item in draft.app.variables if kept.get(item.name) == ".env" and item.name not in said]
+    if names:
+        draft.ask(
+            f"which values do hosts have for {listed(names, 8)}? The file .env gives them some here, and is not "
+            "shipped: put them under environment, and what is secret under secrets"
+        )
 
 
 def _ask_temporary(draft: Draft) -> None:
@@ -76,9 +105,13 @@ def _ask_relative(draft: Draft) -> None:
     said = {*_said(draft), *draft.app.required}
     own = {item.name: item.default or "" for item in draft.app.variables if item.name not in said and _is_below(item)}
     made = [name for name, default in own.items() if default and _is_made(default, draft.app)]
-    named = [name for name in own if name not in made and _IS_PLACE.search(name) and _keeps(name)]
+    named = [name for name in own if name not in made and _is_kept_place(name)]
     _ask_of_places(draft, {name: own[name] for name in made}, must=True)
     _ask_of_places(draft, {name: own[name] for name in named}, must=any(own[name] for name in named))
+
+
+def _is_kept_place(name: str) -> bool:
+    return bool(_IS_PLACE.search(name)) and _keeps(name) and not FILE_OF_SETTINGS.search(name)
 
 
 def _ask_of_places(draft: Draft, places: dict[str, str], must: bool) -> None:
@@ -145,7 +178,7 @@ def _how(draft: Draft, names: list[str]) -> str:
 def settings_file(variables: Sequence[Variable], said: Collection[str]) -> str:
     """In words: the file of settings that one of an app's variables names, but for those that are `said`; "" without
     one."""
-    files = [item.name for item in variables if _FILE_OF_SETTINGS.search(item.name) and item.name not in said]
+    files = [item.name for item in variables if FILE_OF_SETTINGS.search(item.name) and item.name not in said]
     return f"a file that {files[0]} names" if files else ""
 
 
@@ -171,7 +204,7 @@ def _ask_weak(draft: Draft) -> None:
 
 def _from(app: Imported, name: str) -> str:
     """How a secret is given to an app whose code reads none from its environment."""
-    files = [item.name for item in app.variables if _FILE_OF_SETTINGS.search(item.name)]
+    files = [item.name for item in app.variables if FILE_OF_SETTINGS.search(item.name)]
     if files:
         return f"a file that {files[0]} names may say it (one that is on the host, with the rights of a secret)"
     return f'what the code reads as os.environ["{name}"] is set with secrets: {{{name}: ...}}'

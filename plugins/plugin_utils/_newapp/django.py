@@ -29,8 +29,9 @@ class Django:
 
     @property
     def chosen(self) -> tuple[str, str]:
-        """The settings that it is looked at with, and who names them."""
-        return self.settings[0] if self.settings else ("", "")
+        """The settings that it is looked at with, and who names them: where nobody does, some that are for hosts."""
+        left = [module for module in self.others if not is_aside(module)]
+        return next(iter(self.settings), (left[0], "a guess") if left else ("", ""))
 
     @property
     def migrate(self) -> str:

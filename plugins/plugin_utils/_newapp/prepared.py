@@ -40,17 +40,17 @@ def prepare(draft: Draft) -> None:
 
 def _there(draft: Draft, said: Mapping[str, str]) -> dict[str, str]:
     """Those of some commands that can be run in a release; the others are asked about."""
-    found = {}
-    for run, origin in said.items():
-        command = _at_manage(draft, run)
-        why = draft.missing(command) if draft.subject.is_tree else ""
-        if why:
+    tried = {_at_manage(draft, run): origin for run, origin in said.items()}
+    reasons = {run: draft.missing(run) if draft.subject.is_tree else "" for run in tried}
+    found: dict[str, str] = {run: origin for run, origin in tried.items() if not reasons[run]}
+    migrates = any(MIGRATES.search(run) for run in found)
+    for command, origin in tried.items():
+        why = reasons[command]
+        if why and not (migrates and MIGRATES.search(command)):
             draft.ask(
                 f"what is to be run before a release is started instead of `{command}` ({origin})? As it is "
                 f"written, {why}. Name in prepare what does it; where nothing has to be run, take this question away"
             )
-        else:
-            found[command] = origin
     return found
 
 

@@ -407,11 +407,15 @@ def _seen(draft: Draft, app: Imported) -> None:
         draft.ask(question)
     _names(draft, app)
     if app.debug:
-        draft.ask("it runs in debug mode here, which shows its code to users when a page fails: what turns that off?")
+        asked = [item.name for item in app.variables if item.name.endswith("DEBUG")]
+        how = f" Its code asks for {listed(asked, 2)}" if asked else ""
+        draft.ask(
+            f"it runs in debug mode here, which shows its code to users when a page fails: what turns that off?{how}"
+        )
     _told_by_the_code(draft, app)
-    if app.has_secret_key is False and app.kind == "django":
-        draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
     made = any(name.endswith("SECRET_KEY") for name in mapping(draft.entry.get("secrets")))
+    if app.has_secret_key is False and app.kind == "django" and not made:
+        draft.ask("its SECRET_KEY is the one that startproject wrote into the code: where does a secret one come from?")
     if app.has_secret_key is False and app.kind == "flask" and draft.hints.sessions and not made:
         draft.ask(
             f"where does its SECRET_KEY come from? It sets none, and {listed(list(draft.hints.sessions), 3)} uses the "

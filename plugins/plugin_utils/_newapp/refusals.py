@@ -16,7 +16,7 @@ from .._display.text import listed
 from .._wheels.files import left_out, looks_secret, shipped
 from . import scan
 from .subject import Given
-from .survey import Found
+from .survey import FILE_OF_SETTINGS, Found
 from .types import Candidate, Error
 
 HOST: Final = "new-app"
@@ -160,13 +160,7 @@ _MOST_NAMED: Final = 5
 
 def _fix_of_left_out(folder: Path, candidate: Candidate, error: Error) -> str:
     """What to do where it lacks a file that the project has in its folder, and that is not shipped; "" elsewhere."""
-    names: list[str] = []
-    if error.kind in _LACKS_A_FILE:
-        names = [os.path.normpath(name) for name in _QUOTED.findall(error.message)[:_MOST_NAMED]]
-    elif error.missing_module:
-        path = os.path.join(candidate.path, *error.missing_module.split("."))
-        names = [f"{path}.py", f"{path}/__init__.py"]
-    names = [name for name in names if not name.startswith(("/", "../"))]
+    names = [name for name in _lacked(candidate, error) if not name.startswith(("/", "../"))]
     known = set(shipped(folder).names) if names else set()
     for name in names:
         why = left_out(folder, name) if name not in known else ""
@@ -181,7 +175,30 @@ def _fix_of_left_out(folder: Path, candidate: Candidate, error: Error) -> str:
                 f"source.include: [{name!r}], or let the code do without it and read what is in it from its "
                 "environment"
             )
-    return ""
+    lacked = next((name for name in names if error.kind == "FileNotFoundError" and name not in known), "")
+    return _fix_of_lacked(lacked) if lacked else ""
+
+
+def _lacked(candidate: Candidate, error: Error) -> list[str]:
+    """The files that an error says are not there, as paths."""
+    if error.kind in _LACKS_A_FILE:
+        return [os.path.normpath(name) for name in _QUOTED.findall(error.message)[:_MOST_NAMED]]
+    if not error.missing_module:
+        return []
+    path = os.path.join(candidate.path, *error.missing_module.split("."))
+    return [f"{path}.py", f"{path}/__init__.py"]
+
+
+def _fix_of_lacked(name: str) -> str:
+    """What to do about a file or a folder that the project has nowhere."""
+    top, slash, _ = name.partition("/")
+    kept = (
+        f"data: {{paths: [{top}/]}} leads that folder to its data" if slash else f"data: {{paths: [{name}]}} keeps it"
+    )
+    return (
+        f"make {name}: where it is part of the project, put it there (with source.include: [{name!r}] in the entry, "
+        f"where git ignores it); where it is what the app keeps, {kept}"
+    )
 
 
 def _fix_of_missing(module: str) -> str:
@@ -227,7 +244,7 @@ def _fix(error: Error) -> str:
     if error.stood_in:
         return (
             f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "
-            f"--environment {error.stood_in[0]}=VALUE"
+            f"--environment {error.stood_in[0]}=VALUE{_as_file(error)}"
         )
     if error.leading:
         name = error.leading[0]
@@ -241,6 +258,14 @@ def _fix(error: Error) -> str:
             f"--environment {error.unset[0]}=VALUE"
         )
     return f"{_ALWAYS}; with these dependencies it fails so on every host"
+
+
+def _as_file(error: Error) -> str:
+    """What the value is of a variable that names a file of settings."""
+    name = next((item for item in error.stood_in if FILE_OF_SETTINGS.search(item)), "")
+    if not name:
+        return ""
+    return f" ({name}: where it names a file of settings, the path of one on this machine, and in the entry on a host)"
 
 
 def _at(error: Error) -> str:

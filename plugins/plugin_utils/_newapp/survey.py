@@ -154,10 +154,12 @@ def attempt(candidate: Candidate, place: Place, hints: Hints, look: Look) -> Fou
         stand = replace(app, target=target, required=required, candidate=candidate) if target else None
         return _placed(Found(None, ((candidate, error),), unreached=stand), tried.place)
     if not _refused_a_write(app):
-        return Found(None, ((candidate, error),))
+        led = _led(replace(app, required=required, candidate=candidate), there, tried.place, look)
+        return _placed(led, tried.place) if led else Found(None, ((candidate, error),))
     free = _with_variables(candidate, replace(tried.place, writable=True), hints, look)
     if not free.app.found:
-        return Found(None, ((candidate, free.error if free.app.error else error),))
+        led = _led(replace(app, required=required, candidate=candidate), there, tried.place, look)
+        return _placed(led or Found(None, ((candidate, free.error if free.app.error else error),)), tried.place)
     required = {**required, **free.required}
     tight = replace(free.place, writable=False)
     return _placed(_writing(candidate, free.app, required, (there, error, tight), look), tight)
@@ -324,8 +326,24 @@ def _wanted(app: Imported, error: Error, known: Mapping[str, str], hints: Hints)
     missing = [name for name in error.missing_variables if name not in known]
     if missing:
         return {name: stand_in(name, hints.examples) for name in missing}
-    homeless = {name: kept_at(name) for name in _homeless(error, known)}
+    unset = _NO_FILE_NAMED.search(error.message)
+    if unset and unset[1] not in known:
+        return {unset[1]: NO_FILE}
+    homeless = {name: NO_FILE if names_a_file(name, known[name]) else kept_at(name) for name in _homeless(error, known)}
     return homeless or {name: stand_in(name, {}) for name in _unset_secrets(app, error, known)}
+
+
+NO_FILE: Final = "/dev/null"
+"""What stands for a file of settings that only hosts have: an empty one."""
+FILE_OF_SETTINGS: Final = re.compile(r"(CONFIG|CONF|SETTINGS?)(_FILE)?(_PATH)?$")
+_FILE: Final = re.compile(r"\.(cfg|conf|ini|toml|ya?ml|json|py|env|properties)$", re.IGNORECASE)
+_NO_FILE_NAMED: Final = re.compile(r"environment variable '(\w+)' is not set and as such configuration")
+"""As Flask's from_envvar says it, which asks for the variable in the project's place."""
+
+
+def names_a_file(name: str, value: str) -> bool:
+    """Whether what a variable names is a file of settings, and no folder."""
+    return bool(_FILE.search(value) or (value.startswith(_STAND_IN) and FILE_OF_SETTINGS.search(name)))
 
 
 def _still_missing(error: Error, before: Place, now: Place) -> bool:

@@ -14,7 +14,7 @@ from .defaults import kept_variables
 from .django import VARIABLE as SETTINGS
 from .django import is_aside
 from .draft import Draft
-from .survey import is_kept, is_setting
+from .survey import NO_FILE, is_kept, is_setting, names_a_file
 from .templates import password, variable, without_odd_variables
 
 _SECRET: Final = re.compile(
@@ -139,7 +139,7 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
     _settings_module(draft, environment)
     asked = {item.name for item in draft.app.variables}
     for name, (value, origin) in draft.hints.variables.items():
-        if name in asked - set(environment) and _is_plain(name, value):
+        if name in asked - set(environment) and _is_plain(name, value) and not _lacks_file(draft, name):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
     for name, value in database_variables(draft).items():
@@ -167,13 +167,15 @@ def _settings_module(draft: Draft, environment: dict[str, str]) -> None:
     named = dict(known.settings)
     if chosen:
         environment[SETTINGS] = chosen
-        draft.comments[f"environment.{SETTINGS}"] = f"as {named.get(chosen) or draft.app.candidate.origin} has it"
+        said = f"as {named[chosen]} has it" if chosen in named else "a guess: nothing in the project names its settings"
+        draft.comments[f"environment.{SETTINGS}"] = said
     _ask_settings(draft, chosen, [module for module in dict.fromkeys((*named, *known.others)) if module != chosen])
 
 
 def _ask_settings(draft: Draft, chosen: str, others: Sequence[str]) -> None:
     """Ask which settings hosts run with, where that is not plain."""
-    doubtful = not chosen or is_aside(chosen)
+    known = draft.hints.django
+    doubtful = not chosen or is_aside(chosen) or (bool(known.manage) and not known.settings)
     if doubtful or not all(map(is_aside, others)):
         shown = f"; {listed(others, 6)} can be it too" if others else ""
         draft.ask(
@@ -227,6 +229,9 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
     """A variable that the app cannot be imported without."""
     if name in environment or name in secrets:
         return
+    if _lacks_file(draft, name):
+        _file_of_settings(draft, name)
+        return
     places = next((item.places for item in draft.app.variables if item.name == name), ())
     where = f" ({places[-1]})" if places else ""
     shown, origin = draft.hints.examples.get(name, ("", ""))
@@ -248,9 +253,29 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
     )
 
 
+def _lacks_file(draft: Draft, name: str) -> bool:
+    """Whether a file of settings that a variable names is nowhere; of what could not be looked at, by its name."""
+    value = draft.app.required.get(name)
+    return value == NO_FILE or (value == "" and names_a_file(name, draft.hints.variables.get(name, ("", ""))[0]))
+
+
+def _file_of_settings(draft: Draft, name: str) -> None:
+    """Ask for the file of settings that a variable names, and that an empty one stood in for."""
+    value, origin = draft.hints.variables.get(name, ("", ""))
+    says = f"{origin} has {value}, which is not there" if value else "nothing names one"
+    draft.ask(
+        f"which file of settings does it read? The app does not start without the one that {name} names, and {says}; "
+        f"an empty one stood in for it here. environment: {{{name}: /etc/{draft.entry['name']}/settings}} names one "
+        "that is on each host, and a path without a slash at its beginning one of the project (source.include, where "
+        "git ignores it); --environment of new-app looks at it with that",
+        must=True,
+    )
+
+
 def _others(draft: Draft, given: Mapping[str, str], asked: Sequence[str]) -> None:
     """The variables that the code asks for beside those of the entry."""
-    names = [name for name in asked if name not in given]
+    shown = draft.hints.examples
+    names = sorted((name for name in asked if name not in given), key=lambda name: name not in shown)
     if names:
         draft.notes.append(
             f"The code also asks for these variables, and does without: {listed(names, _MOST_VARIABLES)}"

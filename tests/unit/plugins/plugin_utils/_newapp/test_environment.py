@@ -92,3 +92,25 @@ def test_whose_python_a_project_does_not_take_is_told(tmp_path: Path, monkeypatc
         "(headcount_python names it)"
     )
     assert environment.of_this_machine("shop 1 needs x, but y is required", using).endswith("but y is required")
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        (
+            "x needs Python>=3.12, but the host has Python 3.11.2; allow another version of it, or have "
+            "headcount_python name a Python>=3.12 of the host ([project] of pyproject.toml has x)",
+            "(headcount_python names it) ([project] of pyproject.toml has x)",
+        ),
+        (
+            "jsmin 2 cannot be built; allow another version of it, or have headcount_python name an older Python of "
+            "the host",
+            "or name an older Python of this machine with --python",
+        ),
+    ],
+)
+def test_what_is_said_of_a_host_is_said_of_this_machine(said: str, wanted: str) -> None:
+    told = environment.of_this_machine(said, environment.interpreter())
+    assert wanted in told
+    assert "of the host" not in told
+    assert "the host has" not in told

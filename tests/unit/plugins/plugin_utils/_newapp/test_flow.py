@@ -208,7 +208,7 @@ OPENS = "import os\nopen(os.environ.get('SHOP_SETTINGS', ''))\n" + FLASK
     ("files", "fix"),
     [
         pytest.param(
-            {"app__py": OPENS, "Dockerfile": "FROM x\nENV SHOP_SETTINGS=/config/shop.cfg\nCMD gunicorn app:app\n"},
+            {"app__py": OPENS, "Dockerfile": "FROM x\nENV SHOP_SETTINGS=/config/shop\nCMD gunicorn app:app\n"},
             "fix: name what SHOP_SETTINGS leads to on a host, with --environment SHOP_SETTINGS=VALUE",
             id="its files lead to what is not there",
         ),
@@ -229,6 +229,31 @@ def test_a_variable_that_an_import_may_fail_for_want_of_is_named(
         assert "QUESTION, to be answered first: what is SHOP_SETTINGS?" in " ".join(
             caught.value.entry.text.replace("#", "").split()
         )
+
+
+def test_a_file_of_settings_that_only_an_image_has_is_asked_for(tmp_path: Path) -> None:
+    image = "FROM x\nENV SHOP_SETTINGS=/config/shop.cfg\nCMD gunicorn app:app\n"
+    found = flow.entry(
+        project(tmp_path / "shop", requirements__txt="flask\n", app__py=OPENS, Dockerfile=image), tools(Maker())
+    )
+    assert not found.ready
+    assert "environment" not in found.proposal.entry
+    said = " ".join(found.text.replace("#", "").split())
+    assert "Dockerfile has /config/shop.cfg, which is not there" in said
+    assert "environment: {SHOP_SETTINGS: /etc/shop/settings}" in said
+
+
+def test_a_file_of_settings_that_must_say_something_is_asked_for_in_half_an_entry(tmp_path: Path) -> None:
+    strict = OPENS + "if not open(os.environ['SHOP_SETTINGS']).read():\n    raise SystemExit('no site configured')\n"
+    image = "FROM x\nENV SHOP_SETTINGS=/config/shop.cfg\nCMD gunicorn app:app\n"
+    with pytest.raises(flow.Unfinished) as caught:
+        flow.entry(
+            project(tmp_path / "shop", requirements__txt="flask\n", app__py=strict, Dockerfile=image), tools(Maker())
+        )
+    assert "SHOP_SETTINGS: where it names a file of settings, the path of one on this machine" in str(caught.value)
+    said = " ".join(caught.value.entry.text.replace("#", "").split())
+    assert "environment: {SHOP_SETTINGS: /etc/shop/settings}" in said
+    assert "vault_" not in said
 
 
 def test_another_python_is_what_a_person_names(tmp_path: Path) -> None:

@@ -233,3 +233,17 @@ def test_the_settings_of_a_project(
 ) -> None:
     found = hinted(tmp_path, {"manage.py": "", **files}).django
     assert ([module for module, _ in found.settings], list(found.others)) == (settings, others)
+
+
+@pytest.mark.parametrize(
+    ("line", "run"),
+    [
+        ("/venv/bin/python manage.py migrate --noinput", "python manage.py migrate --noinput"),
+        (".venv/bin/flask db upgrade", "flask db upgrade"),
+        ("uv run --no-sync flask db upgrade", "flask db upgrade"),
+        ("poetry run python manage.py migrate", "python manage.py migrate"),
+        ("bin/migrate.sh", "bin/migrate.sh"),
+    ],
+)
+def test_a_program_is_that_of_the_release(tmp_path: Path, line: str, run: str) -> None:
+    assert [item.run for item in hinted(tmp_path, {"Procfile": f"release: {line}\n"}).prepares] == [run]

@@ -597,3 +597,63 @@ def test_a_limit_that_is_guessed_is_bounded(ms: float, must: bool) -> None:
     assert found.entry["limits"]["p95_ms"] == min(2000, 20 * ms)
     assert ("how long may users wait?" in questions(found)) == (ms > 100)
     assert any(question.must for question in found.questions) == must
+
+
+@pytest.mark.parametrize(
+    ("name", "default", "given", "asked"),
+    [
+        ("FLASK_CONFIG", "development", "", True),
+        ("APP_SETTINGS", "shop.config.DevelopmentConfig", "", True),
+        ("FLASK_CONFIG", "development", "production", False),
+        ("FLASK_CONFIG", "production", "", False),
+        ("SHOP_DEVICE", "dev", "", False),
+    ],
+)
+def test_a_configuration_for_the_work_on_an_app_is_asked_about_first(
+    name: str, default: str, given: str, asked: bool
+) -> None:
+    hints = Hints(given={name: given} if given else {})
+    found = proposal(replace(APP, variables=(Variable(name, default),)), hints)
+    assert any("which configuration" in question.text for question in found.questions if question.must) == asked
+
+
+def test_values_of_a_file_that_is_not_shipped_are_asked_for_by_their_names() -> None:
+    app = replace(APP, variables=(Variable("MAIL_SERVER"), Variable("MODE", "live"), Variable("SECRET_KEY")))
+    found = proposal(app, Hints(kept={"MAIL_SERVER": ".env", "SECRET_KEY": ".env", "UNUSED": ".env"}))
+    assert "which values do hosts have for MAIL_SERVER?" in questions(found)
+
+
+def test_what_an_example_shows_is_named_first() -> None:
+    app = replace(APP, variables=(Variable("ALPHA"), Variable("MAIL_SERVER")))
+    found = proposal(app, Hints(examples={"MAIL_SERVER": ("mail.example.com", ".env.example")}))
+    assert any("does without: MAIL_SERVER, ALPHA" in note for note in found.notes), found.notes
+
+
+@pytest.mark.parametrize(
+    ("variables", "asked"), [((), True), ((Variable("DJANGO_SECRET_KEY", "django-insecure-x"),), False)]
+)
+def test_a_secret_that_the_entry_makes_is_not_asked_for(variables: tuple[Variable, ...], asked: bool) -> None:
+    found = proposal(replace(SITE, has_secret_key=False, variables=variables, static_root=None))
+    assert ("is the one that startproject wrote" in questions(found)) == asked
+
+
+def test_a_file_of_settings_is_no_folder_to_keep_things_in() -> None:
+    found = proposal(replace(APP, variables=(Variable("SHOP_SETTINGS_FILE_PATH"),)))
+    assert "where is it to keep" not in questions(found)
+
+
+def test_migrations_that_one_command_runs_are_not_asked_for_because_of_another() -> None:
+    hints = Hints(
+        prepares=(Command("sh -c 'yes | python x.py migrate'", "Procfile"), Command("./manage.py migrate", "x"))
+    )
+    found = with_tree(APP, replace(hints, django=DJANGO), "manage.py")
+    assert found.entry["prepare"] == ["./manage.py migrate"]
+    assert "instead of" not in questions(found)
+
+
+def test_settings_that_nothing_names_are_a_guess_that_is_asked_about_first() -> None:
+    known = Django("manage.py", (), ("site.settings.dev", "site.settings.live"))
+    assert known.chosen == ("site.settings.live", "a guess")
+    found = with_tree(replace(SITE, settings_module="site.settings.live", static_root=None), Hints(django=known))
+    assert found.entry["environment"] == {"DJANGO_SETTINGS_MODULE": "site.settings.live"}
+    assert any("with which settings do hosts run?" in item.text for item in found.questions if item.must)

@@ -54,8 +54,19 @@ def test_one_that_looks_like_a_secret_is_not_to_be_shipped(folder: Path) -> None
 
 
 def test_what_is_nowhere_or_is_shipped_is_told_as_before(folder: Path) -> None:
-    for message in ("'other.py'", "'shop.py'", "'/etc/shop/config.py'", "'../x/config.py'"):
+    for message in ("'shop.py'", "'/etc/shop/config.py'", "'../x/config.py'"):
         assert "on every host" in told(folder, Error("FileNotFoundError", message))
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("other.py", "data: {paths: [other.py]} keeps it"), ("data/x/key", "data: {paths: [data/]} leads")],
+)
+def test_what_the_project_has_nowhere_is_told_with_the_line_that_gives_it(folder: Path, name: str, line: str) -> None:
+    said = told(folder, Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{name}'"))
+    assert f"make {name}" in said
+    assert f"source.include: ['{name}']" in said
+    assert line in said
 
 
 def test_outside_of_a_checkout_its_name_says_why(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.django import Django
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import leads_of, stand_in, survey
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
@@ -246,18 +247,55 @@ def test_a_folder_that_has_to_be_there_is_made_in_the_apps_data(shown: str, repo
     assert found.repositories == (("wiki-pages",) if repository else ())
 
 
-def test_a_file_that_has_to_be_there_is_no_folder() -> None:
+@pytest.mark.parametrize("said", ["", "/config/shop.cfg"])
+def test_an_empty_file_stands_in_for_one_of_settings_that_only_hosts_have(said: str) -> None:
     def answer(place: Place, module: str, target: str) -> Imported:
-        path = place.environment.get("SETTINGS", "").replace("{data}", "data")
+        path = place.environment.get("SETTINGS", "")
         if not path:
             return failing(Error("KeyError", "SETTINGS", missing_variables=("SETTINGS",)))
-        if place.folders:
-            return failing(Error("IsADirectoryError", f"[Errno 21] Is a directory: '{path}'"))
-        return failing(Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'"))
+        if path != "/dev/null":
+            return failing(Error("FileNotFoundError", f"[Errno 2] No such file or directory: '{path}'"))
+        return FOUND
+
+    hints = Hints(variables={"SETTINGS": (said, "Dockerfile")} if said else {})
+    found = survey([Candidate("shop")], lambda _: PLACE, hints, Looking(answer))
+    assert found.app is not None
+    assert found.app.required == {"SETTINGS": "/dev/null"}
+    assert found.folders == ()
+
+
+def test_a_variable_that_flask_reads_for_the_project_is_found_by_its_words() -> None:
+    words = "The environment variable 'SHOP_FILE' is not set and as such configuration could not be loaded."
+
+    def answer(place: Place, module: str, target: str) -> Imported:
+        return FOUND if "SHOP_FILE" in place.environment else failing(Error("RuntimeError", words))
 
     found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
-    assert found.cause is not None
-    assert found.cause[1].message == "[Errno 2] No such file or directory: 'headcount-stand-in-settings'"
+    assert found.app is not None
+    assert found.app.required == {"SHOP_FILE": "/dev/null"}
+
+
+def test_a_folder_that_is_missing_is_one_of_its_data() -> None:
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if "data/" in place.leads:
+            return FOUND
+        failure = Error("FileNotFoundError", "[Errno 2] No such file or directory: 'data/tasks.sqlite3'")
+        return replace(failing(failure), written={"data/tasks.sqlite3": "sqlite"})
+
+    found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
+    assert found.app is not None
+    assert found.leads == ("data/",)
+
+
+def test_the_settings_that_manage_py_names_are_given_where_the_app_names_none() -> None:
+    words = "settings are not configured. You must either define the environment variable DJANGO_SETTINGS_MODULE"
+
+    def answer(place: Place, module: str, target: str) -> Imported:
+        named = place.environment.get("DJANGO_SETTINGS_MODULE")
+        return FOUND if named == "site.live" else failing(Error("ImproperlyConfigured", words))
+
+    hints = Hints(django=Django("manage.py", (("site.live", "manage.py"),)))
+    assert survey([Candidate("shop")], lambda _: PLACE, hints, Looking(answer)).app is not None
 
 
 def test_what_an_error_may_come_from_is_named() -> None:
@@ -269,7 +307,7 @@ def test_what_an_error_may_come_from_is_named() -> None:
         kind, said = ("IsADirectoryError", "Is a directory") if place.folders else ("FileNotFoundError", "No such file")
         return failing(Error(kind, f"{said}: '{path}'"), variables=asked)
 
-    hints = Hints(variables={"SHOP_SETTINGS": ("/config/shop.cfg", "Dockerfile"), "SHOP_URL": ("/x", "Dockerfile")})
+    hints = Hints(variables={"SHOP_SETTINGS": ("/config/shop", "Dockerfile"), "SHOP_URL": ("/x", "Dockerfile")})
     found = survey([Candidate("shop")], lambda _: PLACE, hints, Looking(answer))
     assert found.cause is not None
     error = found.cause[1]
