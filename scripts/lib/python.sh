@@ -18,7 +18,7 @@ headcount_python() {
 
 # headcount_run ROOT [--venv controller|test] COMMAND [ARGUMENT...]
 headcount_run() {
-    local root=$1 python log
+    local root=$1 python log tries
     shift
     if ! python=$(headcount_python); then
         if [ "$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then
@@ -29,8 +29,14 @@ headcount_run() {
         mkdir -p "${log%/*}"
         echo "installing python3 (log: ${log#"$root"/})" >&2
         export DEBIAN_FRONTEND=noninteractive
-        if ! { apt-get update && apt-get install --yes --no-install-recommends python3; } \
-            >"$log" 2>&1 </dev/null || ! python=$(headcount_python); then
+        tries=150
+        # apt-get waits for dpkg's lock as it is told to, and never for that of the package lists.
+        until apt-get update >"$log" 2>&1 </dev/null; do
+            if ! grep -q lists/lock "$log" || ((--tries == 0)); then break; fi
+            sleep 2
+        done
+        if ! apt-get --option DPkg::Lock::Timeout=300 install --yes --no-install-recommends python3 \
+            >>"$log" 2>&1 </dev/null || ! python=$(headcount_python); then
             tail -n 20 "$log" >&2
             echo "apt-get could not install a python3 of 3.11 or later." >&2
             exit 1

@@ -13,6 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
@@ -42,6 +43,10 @@ CONTROLLER_PACKAGES: Mapping[str, str] = {
 LEVELS: Mapping[str, Sequence[str]] = {"controller": ("controller.txt",), "test": ("controller.txt", "test.txt")}
 
 
+LOCK_SECONDS, LOCK_POLL_SECONDS = 300, 2.0
+"""So long another process's lock of packages or their lists is waited for."""
+
+
 def _present(probe: str) -> bool:
     if probe.startswith("/"):
         return Path(probe).exists()
@@ -56,11 +61,26 @@ def missing_packages(wanted: Mapping[str, str], present: Callable[[str], bool] =
 def _apt(log: Path, *arguments: str) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     run_logged(
-        ["apt-get", "--yes", "--option", "DPkg::Lock::Timeout=300", *arguments],
+        ["apt-get", "--yes", "--option", f"DPkg::Lock::Timeout={LOCK_SECONDS}", *arguments],
         log,
         f"apt-get {arguments[0]}",
         environment=environment,
     )
+
+
+def _update(log: Path) -> None:
+    """New package lists. apt-get waits for dpkg's lock as it is told to, and never for that of the lists."""
+    until = time.monotonic() + LOCK_SECONDS
+    while True:
+        try:
+            _apt(log, "update")
+        except ScriptError as error:
+            held = "lists/lock" in str(error).rpartition("$ ")[2]  # what the last command in the log said
+            if not held or time.monotonic() > until:
+                raise
+            time.sleep(LOCK_POLL_SECONDS)
+        else:
+            return
 
 
 def ensure_packages(wanted: Mapping[str, str]) -> None:
@@ -84,7 +104,7 @@ def ensure_packages(wanted: Mapping[str, str]) -> None:
             try:
                 _apt(log, "install", "--no-install-recommends", *missing)
             except ScriptError:  # the package lists are missing or too old
-                _apt(log, "update")
+                _update(log)
                 _apt(log, "install", "--no-install-recommends", *missing)
     left = missing_packages(wanted)
     if left:

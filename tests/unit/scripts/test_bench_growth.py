@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import WheelhouseError
 from headcount_bench import growth
 
 
@@ -39,6 +40,7 @@ def test_the_ledger_may_grow_and_nothing_else_may() -> None:
 
 def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[str] = []
+    unbuilt = [WheelhouseError("this machine is too busy")]
 
     class Host:
         def __init__(self, *_: object) -> None:
@@ -51,6 +53,8 @@ def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
             return str(len(made))
 
         def deploy(self, source: str, retain: object) -> list[dict[str, object]]:
+            if unbuilt:
+                raise unbuilt.pop()
             made.append(source)
             return [{}]
 
@@ -67,6 +71,9 @@ def test_what_there_was_time_for_is_kept(monkeypatch: pytest.MonkeyPatch) -> Non
     assert found["looks"][0]["wheels"] == 2
     made.clear()
     assert len(growth.grown(lab, {"trixie": "host"}, inputs, lambda: 0)["looks"]) == growth.LEAST
+    unbuilt += [WheelhouseError("too busy")] * growth.BUILDS
+    with pytest.raises(WheelhouseError):
+        growth.grown(lab, {"trixie": "host"}, inputs, lambda: 0)
 
 
 def test_the_controller_is_held_to_what_it_is_to_keep() -> None:

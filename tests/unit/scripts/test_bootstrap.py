@@ -2,6 +2,7 @@
 # Copyright: Headcount contributors
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
@@ -23,6 +24,32 @@ def test_missing_packages_of_an_ordinary_user(monkeypatch: pytest.MonkeyPatch) -
     with pytest.raises(ScriptError) as error:
         bootstrap.ensure_packages({"surely-not-there": "/surely/not/there"})
     assert str(error.value) == "these packages are missing: surely-not-there. Install them, or call this as root"
+
+
+@pytest.mark.parametrize(("says", "updates"), [("Could not get lock /var/lib/apt/lists/lock", 3), ("No route", 1)])
+def test_the_lock_of_the_package_lists_is_waited_for(
+    says: str, updates: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    apt = tmp_path / "apt-get"
+    apt.write_text(
+        f"#!/bin/sh\necho x >> {tmp_path}/$4\ncase $4 in\n"
+        f"update) test $(wc -l < {tmp_path}/update) -gt 2 || {{ echo '{says}'; exit 100; }};;\n"
+        f"install) test -e {tmp_path}/update || exit 100; touch {tmp_path}/there;;\nesac\n",
+        encoding="utf-8",
+    )
+    apt.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(bootstrap, "LOCK_POLL_SECONDS", 0)
+    monkeypatch.setattr(bootstrap.paths, "LOGS", tmp_path / "log")
+    monkeypatch.setattr(bootstrap.paths, "RUN", tmp_path / "run")
+    wanted = {"surely-not-there": str(tmp_path / "there")}
+    if updates == 1:
+        with pytest.raises(ScriptError, match=says):
+            bootstrap.ensure_packages(wanted)
+    else:
+        bootstrap.ensure_packages(wanted)
+    assert len((tmp_path / "update").read_text().split()) == updates
 
 
 def test_stamp_changes_with_the_lock_and_the_python(tmp_path: Path) -> None:
