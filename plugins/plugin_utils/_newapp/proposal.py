@@ -17,13 +17,8 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
-<<<<<<< HEAD
-from .beside import is_clock, process_command, process_name
-=======
-from .._edge import Json
 from . import machine
-from .beside import DJANGO, MIGRATES, is_clock, process_command, process_name
->>>>>>> 5c5d6e03814f6976d6105f7b7984c71b1d589b1d
+from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
 from .inside.asking import LOCAL
