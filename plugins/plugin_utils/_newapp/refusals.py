@@ -175,7 +175,9 @@ def _fix_of_left_out(folder: Path, candidate: Candidate, error: Error) -> str:
                 f"source.include: [{name!r}], or let the code do without it and read what is in it from its "
                 "environment"
             )
-    lacked = next((name for name in names if error.kind == "FileNotFoundError" and name not in known), "")
+    if error.kind != "FileNotFoundError" or _lacking_machine(error.message):
+        return ""
+    lacked = next((name for name in names if name not in known), "")
     return _fix_of_lacked(lacked) if lacked else ""
 
 
