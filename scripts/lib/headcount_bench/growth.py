@@ -20,7 +20,7 @@ from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._faults.past import COUNTED
 from ._faults.row import STATE
-from ._scene import APP, Scene, variant, variants_folder
+from ._scene import APP, Scene, forget_variants, variant
 
 TIMED = False  # things are counted, nothing is timed
 MINUTES = 120.0
@@ -77,7 +77,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def measure(bench: Bench) -> None:
     """One host of each suite, side by side; the controller is this machine."""
-    shutil.rmtree(variants_folder(), ignore_errors=True)
+    forget_variants()
     suites = [cell.name for cell in bench.missing() if cell.name in SUITES]
     with contextlib.ExitStack() as stack:
         lab, hosts = None, {suite: suite for suite in suites}
