@@ -191,6 +191,7 @@ def _from(value: Mapping[str, Any]) -> tuple[int, str]:
 def report(bench: Bench) -> Report:
     """A table for each host, and one for the controller."""
     data: dict[str, Any] = {}
+    wanted = {cell.name: int(cell.inputs["rollouts"]) for cell in bench.cells}
     parts, missed = [], []
     for name, result in bench.results().items():
         first, more = _from(result.value)
@@ -205,7 +206,9 @@ def report(bench: Bench) -> Report:
             data.setdefault(name, {})[what] = {"values": values, "each": round(each, 3)}
         header = ["what", f"after rollout {first + 1}", "least", "most", "after the last", "a rollout"]
         table = markdown_table(header, rows, right=(1, 2, 3, 4, 5))
-        parts.append(f"## {name}: {len(result.value['looks'])} rollouts\n\n{table}{more}")
+        made, asked = len(result.value["looks"]), wanted.get(name, 0)
+        of = f" of {asked} rollouts, for which there was time" if made < asked else " rollouts"
+        parts.append(f"## {name}: {made}{of}\n\n{table}{more}")
     text = f"""\
 Each rollout lays down a release that no other has (another source, so another wheel), promotes it and prunes, with
 `retain.good = {RETAIN}`. What is there is counted after each. The ledger is to grow by its lines, and the journal by
