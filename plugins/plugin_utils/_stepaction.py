@@ -167,13 +167,15 @@ class StepAction(ActionBase):
 def in_words(name: str, phase: str, result: Json) -> Result:
     """`phase`, `cause` and `msg` of a failed step: the module's own, or what can be told of one that gave no answer."""
     if result.get("cause"):
-        where = str(result.get("phase") or phase)
+        from ._display.lacking import with_fix
+
+        where, cause = str(result.get("phase") or phase), with_fix(str(result["cause"]))
         # A module that can say why has healed the host itself, unless the error is Headcount's own.
         right = not result.get("lost") and where != "internal"
         return {
             "phase": where,
-            "cause": result["cause"],
-            "msg": f"{name}: {where}: {result['cause']}",
+            "cause": cause,
+            "msg": f"{name}: {where}: {cause}",
             "self_healed": right,
         }
     result = _item_of_loop(result)

@@ -17,6 +17,7 @@ from .._edge import Json
 from .._source.project import PACKAGE, TREE, form_of, table
 from .._wheels.declared import check_says, members
 from .._wheels.files import shipped
+from .._wheels.lockfiles import FOLLOWING
 from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
 from .._wheels.tools import (
@@ -209,6 +210,8 @@ def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, 
         if found.answers.requirements or found.answers.lock:
             raise
         files = [name for name in error.files if (folder / name).is_file()]
+        if len(files) == 1 and Path(files[0]).name in FOLLOWING:
+            raise  # with what contradicts it, which is no file: the project's own metadata
         failed = []
         for turn, name in enumerate(files):
             tools.say(f"{error.what}; trying {name} alone")

@@ -7,8 +7,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 
+from .._display.lacking import DISTUTILS
 from .._display.text import listed
 from .._wheels.tools import WheelhouseError, run
+from .draft import Question
 
 _EVERYWHERE = (
     "apt",
@@ -70,20 +72,21 @@ def _described(said: str) -> dict[str, tuple[frozenset[str], bool]]:
 _PYTHON = re.compile(r"(lib)?python3(\.\d+)?(-stdlib|-minimal|-venv)?|apt|systemd")
 
 
-def questions(paths: Sequence[str]) -> list[str]:
+def questions(paths: Sequence[str]) -> list[Question]:
     """What is to be asked about the files of this machine that a project used."""
     old = [path for path in paths if "/distutils/" in path]
     needs = words(lacking(path for path in paths if path not in old))
     found = []
+    if old:  # no host has it, unless somebody has seen to it
+        found.append(
+            Question(f"where does a host have distutils from? It imports that of this machine here: {DISTUTILS}", True)
+        )
     if needs:
         found.append(
-            f"does each host have {listed(needs, 6)}? It used that of this machine here, no wheel brings it, and "
-            "Headcount installs none: let what sets the hosts up do so"
-        )
-    if old:
-        found.append(
-            "has each host a Python before 3.12? It imports distutils, which newer ones lack: name setuptools in the "
-            "project's dependencies, which brings it"
+            Question(
+                f"does each host have {listed(needs, 6)}? It used that of this machine here, no wheel brings it, and "
+                "Headcount installs none: let what sets the hosts up do so"
+            )
         )
     return found
 

@@ -17,7 +17,7 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
-from . import machine
+from . import machine, peers
 from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
@@ -31,22 +31,6 @@ from .variables import database_variable, database_variables, local_databases, p
 LISTEN: Final = "0.0.0.0:8000"
 _BROKER: Final = re.compile(r"(REDIS|BROKER|RABBIT|AMQP)\w*(URL|URI|HOST)$|BROKER$")
 _QUEUE: Final = re.compile(r"\b(rq|celery|huey|huey_consumer|dramatiq)\b")
-_DRIVERS: Final = {
-    "psycopg2": "PostgreSQL",
-    "psycopg": "PostgreSQL",
-    "asyncpg": "PostgreSQL",
-    "pg8000": "PostgreSQL",
-    "pymysql": "MySQL",
-    "MySQLdb": "MySQL",
-    "mysql": "MySQL",
-    "pymongo": "MongoDB",
-    "redis": "Redis",
-    "requests": "other services (requests)",
-    "httpx": "other services (httpx)",
-    "boto3": "AWS (boto3)",
-    "elasticsearch": "Elasticsearch",
-    "pymemcache": "memcached",
-}
 _LEAST_P95_MS: Final = 250
 _MOST_P95_MS: Final = 2000
 """A limit that is a guess is no longer than users may be thought to wait."""
@@ -62,7 +46,7 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
         raise ValueError("there is nothing to propose where no app was found")
     draft = Draft(subject, hints, found, app)
     pages = [unknown_by_name(page) for page in app.pages] if app.kind == "django" else app.pages
-    choice = choose(pages, not _called(app)) if found.app else UNKNOWN
+    choice = choose(pages, not peers.called(app)) if found.app else UNKNOWN
     draft.notes += subject.notes
     _identity(draft)
     _profile(draft, choice)
@@ -71,11 +55,6 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
     _timeout(draft)
     _life(draft)
     return Proposal(draft.entry, draft.comments, tuple(draft.notes), tuple(draft.questions))
-
-
-def _called(app: Imported) -> list[str]:
-    """The peers that it called, but for what is the machine's."""
-    return [peer for peer in app.peers if not peer.startswith(("/dev/", "localhost:80", "/run/systemd"))]
 
 
 def name_for(text: str) -> str:
@@ -149,7 +128,7 @@ def _listen(hints: Hints) -> tuple[str, str]:
 
 def _profile(draft: Draft, choice: Choice) -> None:
     weighed = [item for item in draft.app.weighed if item.path in choice.load or item.path == choice.health]
-    drivers = list(dict.fromkeys(name for lib, name in _DRIVERS.items() if lib in draft.app.libraries))
+    drivers = peers.drivers(draft.app)
     cpu = sum(item.cpu_ms for item in weighed)
     if not weighed or cpu <= 0:
         draft.put("profile", "mixed", "nothing could be weighed here; the weigh on the host measures it")
@@ -283,7 +262,7 @@ def _unknown_broker(draft: Draft) -> str:
 def _data(draft: Draft) -> None:
     """What it writes, and which database it uses."""
     app, environment = draft.app, draft.entry.get("environment")
-    given = {*app.required, *(environment if isinstance(environment, dict) else ())}
+    given = {*app.required, *mapping(environment), *mapping(draft.entry.get("secrets"))}
     local, database = local_databases(draft), database_variable(draft)
     led: list[str] = []
     if isinstance(environment, dict) and set(environment) & set(database_variables(draft)):
@@ -294,7 +273,12 @@ def _data(draft: Draft) -> None:
     _written(draft, [*paths, *led])
     _homeless(draft, local, paths)
     if not local and database and database not in given:
-        draft.ask(f"which database is it to use? The code reads {database}: put it under secrets")
+        draft.ask(
+            f"which database is it to use? The code reads {database}, and nothing says where that of a host is: put "
+            "the address of a server under secrets, or a file that is kept under environment: "
+            f'{{{database}: "sqlite:///{{data}}/{draft.entry["name"]}.db"}}',
+            must=True,
+        )
 
 
 def _put_data(draft: Draft, paths: Sequence[str]) -> None:
@@ -328,7 +312,8 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
     if left:
         draft.ask(
             f"where is it to keep its database? {listed(left, 2)} is nothing that a host keeps: name it in data.paths, "
-            "or have its settings name a file in `{data}` or a database server"
+            "or have its settings name a file in `{data}` or a database server",
+            must=True,
         )
 
 
@@ -395,11 +380,8 @@ def _names(draft: Draft, app: Imported) -> None:
 
 def _seen(draft: Draft, app: Imported) -> None:
     """What it did and how it is set, as it was imported here."""
-    peers = _called(app)
-    if peers:
-        draft.ask(f"it called {listed(peers, 4)} here, where nothing was to be reached: can the host reach it?")
-    for question in machine.questions(app.machine):
-        draft.ask(question)
+    peers.ask(draft, app)
+    draft.questions += machine.questions(app.machine)
     _names(draft, app)
     if app.debug:
         asked = [item.name for item in app.variables if item.name.endswith("DEBUG")]

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from ...module_utils._declaration.fields import Problem
+from .._display.lacking import of_python, of_the_machine
 from .._display.text import listed
 from .._wheels.files import left_out, looks_secret, shipped
 from . import scan
@@ -93,7 +94,7 @@ def _is_own(candidate: Candidate, error: Error) -> bool:
 # What older code asks of the standard library, and the Python that still has it.
 _OLDER: Final = (
     (r"module '?collections'? has no attribute|from 'collections'", "3.9"),
-    (r"No module named '(distutils|asynchat|asyncore|imp)\b", "3.11"),
+    (r"No module named '(asynchat|asyncore|imp)\b", "3.11"),
     (r"No module named '(cgi|crypt|telnetlib|pipes|imghdr|sndhdr)\b", "3.12"),
     (r"from 'inspect'|module 'inspect' has no attribute 'getargspec'", "3.10"),
     (r"module 'pkgutil' has no attribute 'ImpImporter'|from 'typing\.io'", "3.11"),
@@ -175,7 +176,7 @@ def _fix_of_left_out(folder: Path, candidate: Candidate, error: Error) -> str:
                 f"source.include: [{name!r}], or let the code do without it and read what is in it from its "
                 "environment"
             )
-    if error.kind != "FileNotFoundError" or _lacking_machine(error.message):
+    if error.kind != "FileNotFoundError" or of_the_machine(error.message):
         return ""
     lacked = next((name for name in names if name not in known), "")
     return _fix_of_lacked(lacked) if lacked else ""
@@ -205,12 +206,8 @@ def _fix_of_lacked(name: str) -> str:
 
 def _fix_of_missing(module: str) -> str:
     """What to do about a module that nothing brings."""
-    if module.partition(".")[0] == "pkg_resources":
-        return (
-            "name setuptools<81 in the project's dependencies: newer ones have no pkg_resources, and an environment "
-            "has none of itself; or take a version of what imports it that does without"
-        )
-    return f"name the distribution that brings {module} in the project's dependencies"
+    known = of_python(f"No module named '{module}'")
+    return known or f"name the distribution that brings {module} in the project's dependencies"
 
 
 def _fix_of_none(error: Error) -> str:
@@ -220,25 +217,9 @@ def _fix_of_none(error: Error) -> str:
     return _fix(error) if error.stood_in else "a module wsgi.py that makes it and calls it app"
 
 
-# What an import says that lacks something of the machine, and what that is.
-_OF_THE_MACHINE: Final = (
-    (r"(lib[\w.+-]+?\.so[\w.]*): cannot open shared object file", r"\1"),
-    (r"cannot load library '([^']+)'|no library called \"([^\"]+)\" was found", r"\1\2"),
-    (r"failed to find libmagic", "libmagic (Debian: libmagic1)"),
-    (r"libpq library not found", "libpq (Debian: libpq5)"),
-    (r"[Bb]ad git executable|'git'$", "the program git (Debian: git)"),
-)
-
-
-def _lacking_machine(message: str) -> str:
-    """What of the machine an import fails for; "" where for nothing of it."""
-    matches = ((re.search(pattern, message), named) for pattern, named in _OF_THE_MACHINE)
-    return next((match.expand(named) for match, named in matches if match), "")
-
-
 def _fix(error: Error) -> str:
     """What to do about an import that fails for a reason of its own."""
-    if lacks := _lacking_machine(error.message):
+    if lacks := of_the_machine(error.message):
         return (
             f"install {lacks} on this machine, and on each host, by what sets them up: no wheel of the project brings "
             "it, and Headcount installs none"

@@ -31,10 +31,13 @@ from .._source.requirements import (
     says_requirements,
 )
 from . import indexes
-from .lockfiles import LOCKFILES, Direct, direct_of
+from .lockfiles import FOLLOWING, LOCKFILES, Direct, direct_of, remade
 from .locks import AUTOMATIC, Pinned, applies
 from .reqfiles import CHOOSE, Declared, direct_line, requirements_file, stated_requirements
 from .tools import BadLock, BadSource, Contradiction, toml
+
+OWN = "the project's metadata"
+"""What a project asks for in its pyproject.toml, setup.cfg or setup.py, in messages."""
 
 
 def declared(
@@ -74,6 +77,7 @@ def declared(
         overrides=tuple(map(str, uv.get("override-dependencies", []))),
         indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
         absent=_absent(told, found) if tree else (),
+        python=str(table_of(told, "project").get("requires-python") or ""),
     )
 
 
@@ -129,7 +133,9 @@ def _named(named: Sequence[str], folder: Path, environment: Mapping[str, str]) -
     lines: list[Stated] = []
     for word in named:
         if (folder / word).is_file():
-            read.append(read_lock(folder / word, folder, environment))
+            lock = read_lock(folder / word, folder, environment)
+            # Of itself it asks for nothing: it says the versions of what the project's metadata asks for.
+            read.append(replace(lock, itself=()) if Path(word).name in FOLLOWING else lock)
         elif is_file_name(word):
             raise BadLock(f"source.requirements {word!r}: there is no such file in {folder}")
         else:
@@ -139,14 +145,15 @@ def _named(named: Sequence[str], folder: Path, environment: Mapping[str, str]) -
         return stated
     for other in read[1:]:
         _agree(read[0], other)
-    return replace(_joined([*read, stated]), complete=read[0].complete and len(read) == 1 and not lines)
+    told = [*read, stated] if lines else read
+    return replace(_joined(told), complete=read[0].complete and len(read) == 1 and not lines)
 
 
 def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], whole: bool) -> Declared:
     """`found`, and what the metadata of the project asks for: all of it, or the extras that are named."""
     stated = own_requirements(folder) if whole else []
     stated += [item for extra in found.itself or () for item in optional_requirements(folder, extra)]
-    own = stated_requirements(stated, folder, environment, "the project's metadata")
+    own = stated_requirements(stated, folder, environment, OWN)
     _agree(found, own)
     return replace(
         found,
@@ -159,7 +166,7 @@ def _with_own(found: Declared, folder: Path, environment: Mapping[str, str], who
 
 def own_pins(folder: Path, environment: Mapping[str, str]) -> tuple[Pinned, ...]:
     """What the metadata of a project pins itself, as far as it is written and not computed."""
-    return stated_requirements(own_requirements(folder), folder, environment, "the project's metadata").pins
+    return stated_requirements(own_requirements(folder), folder, environment, OWN).pins
 
 
 def _joined(read: list[Declared]) -> Declared:
@@ -173,6 +180,7 @@ def _joined(read: list[Declared]) -> Declared:
         wanted_direct=tuple(item for found in read for item in found.wanted_direct),
         constraints=tuple(text for found in read for text in found.constraints),
         itself=next((found.itself for found in read if found.itself is not None), None),
+        made=any(found.made for found in read),
     )
     return _with_ways(found, read)
 
@@ -210,6 +218,7 @@ def _of_lockfile(path: Path, environment: Mapping[str, str]) -> Declared:
         requirements=wanted,
         pins=found.pins,
         complete=True,
+        made=True,
         direct={item.name: item for item in found.direct},
         wanted_direct=found.direct if found.wanted else (),
         aside=found.aside,
@@ -243,16 +252,24 @@ def _agree(truth: Declared, other: Declared) -> None:
             continue  # a file made of the whole lock: what is for development is not installed
         if known is None and name not in truth.direct:
             raise Contradiction(
-                f"{where}: {text} is not in {truth.label}, which is more exact: lock it there too, remove the line, "
-                f"{CHOOSE}",
+                f"{where}: {text} is not in {truth.label}, which is more exact: {_again(truth, other)}",
                 (truth.label, other.label),
             )
         if known is not None and not wanted.specifier.contains(known.version, prereleases=True):
             raise Contradiction(
-                f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: make the lock again, "
-                f"correct the line, {CHOOSE}",
+                f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: {_again(truth, other)}",
                 (truth.label, other.label),
             )
+
+
+def _again(truth: Declared, other: Declared) -> str:
+    """What to do where a lock is not what `other` asks for. A lock that follows the project's metadata counts with it
+    whatever is said, so that only one of the two can be put right."""
+    fix = f"{remade(truth.label)}, or correct the line"
+    if other.label != OWN:
+        return f"{fix}, {CHOOSE}"
+    follows = Path(truth.label).name in FOLLOWING
+    return fix if follows else f"{fix}, or say that {truth.label} counts alone with source.requirements"
 
 
 # -- pyproject.toml ---------------------------------------------------------------------------------------------------
@@ -303,11 +320,12 @@ def project_sources(folder: Path, top: Path, environment: Mapping[str, str] | No
     and repositories of [tool.poetry.dependencies]. `environment`: the platform's markers; None: all count.
     """
     root = workspace_root(folder, top)
-    team = members(root) if root else {}
-    found = {name: Direct(name, "path", str(place), "the workspace") for name, place in team.items()}
+    team = members(root or folder)  # to uv, a project outside of one is a workspace of its own
+    found = {name: Direct(name, "path", str(place), "the workspace") for name, place in team.items() if root}
     for place in dict.fromkeys([root or folder, folder]):
         data = _pyproject(place)
-        origin = f"[tool.uv.sources] of {os.path.relpath(place / 'pyproject.toml', top)}"
+        path = place / "pyproject.toml"
+        origin = f"[tool.uv.sources] of {path if top == Path(top.anchor) else os.path.relpath(path, top)}"
         for name, entries in table_of(data, "tool", "uv", "sources").items():
             for entry in entries if isinstance(entries, list) else [entries]:
                 item = _uv_source(canonicalize_name(name), entry, place, team, environment, origin)

@@ -19,9 +19,10 @@ from urllib.parse import unquote
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
-from .lockfiles import Direct, direct_of
+from .._edge import Json
+from .lockfiles import Direct, direct_of, remade
 from .locks import Pinned, applies
-from .tools import BadLock, toml
+from .tools import BadLock, BadSource, toml
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,20 @@ def read_lockfile(path: Path, environment: Mapping[str, str]) -> Found:
     try:
         return reader(path, environment)
     except (KeyError, TypeError, AttributeError) as error:
-        raise BadLock(f"{path.name} is not understood ({type(error).__name__}: {error}): make it again") from None
+        raise BadLock(f"{path.name} is not understood ({type(error).__name__}: {error}): {remade(path.name)}") from None
+    except _Unreadable as error:
+        raise BadLock(f"{error}: was it cut, or merged by hand? {remade(path.name).capitalize()}") from None
+
+
+class _Unreadable(BadLock):
+    """The text of a lock is none of its kind."""
+
+
+def _toml(path: Path) -> Json:
+    try:
+        return toml(path)
+    except BadSource as error:
+        raise _Unreadable(str(error)) from None
 
 
 class _Pins:
@@ -67,7 +81,7 @@ class _Pins:
 
 def _uv(path: Path, environment: Mapping[str, str]) -> Found:
     pins, direct = _Pins(path.name), []
-    for package in toml(path).get("package", []):
+    for package in _toml(path).get("package", []):
         markers = package.get("resolution-markers", [])
         if markers and not any(applies(str(marker), environment, path.name) for marker in markers):
             continue
@@ -93,7 +107,7 @@ def _uv(path: Path, environment: Mapping[str, str]) -> Found:
 
 def _poetry(path: Path, environment: Mapping[str, str]) -> Found:
     pins, direct = _Pins(path.name), []
-    data = toml(path)
+    data = _toml(path)
     old_files = data.get("metadata", {}).get("files", {})
     for package in data.get("package", []):
         marker = package.get("markers")
@@ -129,7 +143,7 @@ def _for_python(text: str, environment: Mapping[str, str]) -> bool:
 
 def _pdm(path: Path, environment: Mapping[str, str]) -> Found:
     pins, direct = _Pins(path.name), []
-    for package in toml(path).get("package", []):
+    for package in _toml(path).get("package", []):
         if package.get("extras") or not _for_python(str(package.get("requires_python", "*")), environment):
             continue  # with extras it stands there once more, with what these ask for
         if not applies(str(package.get("marker") or ""), environment, path.name):
@@ -151,7 +165,7 @@ def _pipfile(path: Path, environment: Mapping[str, str]) -> Found:
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise BadLock(f"{path.name} cannot be read: {error}") from None
+        raise _Unreadable(f"{path.name} cannot be read: {error}") from None
     for name, entry in data.get("default", {}).items():
         if not applies(str(entry.get("markers") or ""), environment, path.name):
             continue
@@ -170,7 +184,7 @@ def _pipfile(path: Path, environment: Mapping[str, str]) -> Found:
 
 def _pylock(path: Path, environment: Mapping[str, str]) -> Found:
     pins, direct = _Pins(path.name), []
-    for package in toml(path)["packages"]:
+    for package in _toml(path)["packages"]:
         if not applies(str(package.get("marker") or ""), environment, path.name):
             continue
         name = package["name"]

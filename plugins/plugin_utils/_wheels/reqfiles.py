@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
+from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from .._source.requirements import Stated
@@ -26,12 +27,27 @@ _QUIET = ("--use-pep517", "--no-build-isolation")  # so it is done in any case, 
 CHOOSE = "or say which one counts with source.requirements or source.lock"
 
 
-def lacks(label: str, name: str, owner: str, python: str) -> BadLock:
-    """The error for a lock without what something in it needs: mostly one that was made for another Python."""
+def lacks(label: str, name: str, owner: str, python: str, wanted: str = "") -> BadLock:
+    """The error for a lock without what something in it needs: mostly one that was made for another Python. `wanted`:
+    the Pythons that the project is for, by its requires-python."""
+    if excludes(wanted, python):
+        return BadLock(
+            f"{label}: it is for Python {wanted} (requires-python of the project), and Python {python} is what it is "
+            f"to run with, for which it lacks {name}, which {owner} needs; have headcount_python name a Python "
+            f"{wanted} of the host (--python of new-app: one of this machine)"
+        )
     return BadLock(
         f"{label}: {name} is needed by {owner} with Python {python} and is not in the lock; make the lock again with "
         f"that Python, {CHOOSE}"
     )
+
+
+def excludes(wanted: str, python: str) -> bool:
+    """Whether a project's requires-python rules out a Python; one that nobody can read rules out none."""
+    try:
+        return bool(wanted) and not SpecifierSet(wanted).contains(python, prereleases=True)
+    except InvalidSpecifier:
+        return False
 
 
 _MARKS: Final = (
@@ -58,6 +74,13 @@ def decoded(data: bytes, errors: str = "strict") -> str:
         return data.decode("utf-8", errors)
 
 
+_MADE: Final = re.compile(
+    r"^#.*(auto-?generated|pip-compile|uv (pip compile|export|pip freeze)|poetry export|pdm export|pip freeze)",
+    re.MULTILINE | re.IGNORECASE,
+)
+"""What a program that writes a requirements file says in it."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """`requirements` are wanted beside the app, with the place that says so; `pins` hold for what is wanted, with the
@@ -68,7 +91,8 @@ class Declared:
     names the lock in messages. Of the packages in `only_binary` (":all:": of all) nothing but wheels is taken; with
     `prefer_binary` an older version that has a wheel goes before a newer one that has none. `aside`: names that a lock
     has for development alone. `absent`: overrides that drop what dependencies ask for and is none, as it is the project
-    itself, whose files are there.
+    itself, whose files are there. `made`: a program wrote the versions, and not a person. `python`: the project's own
+    requires-python.
     """
 
     label: str = ""
@@ -85,6 +109,8 @@ class Declared:
     prefer_binary: bool = False
     aside: frozenset[str] = frozenset()
     absent: tuple[str, ...] = ()
+    made: bool = False
+    python: str = ""
 
 
 @dataclass
@@ -108,9 +134,11 @@ class Reading:
     hashless: list[tuple[str, str, str]] = field(default_factory=list)
     only_binary: tuple[str, ...] = ()
     prefer_binary: bool = False
+    made: bool = False
 
-    def read(self, path: Path, constrain: bool = False) -> None:
-        """Take in a file; with `constrain` its lines hold for what is wanted, and want nothing themselves."""
+    def read(self, path: Path, constrain: bool = False, asked: str = "") -> None:
+        """Take in a file; with `constrain` its lines hold for what is wanted, and want nothing themselves. `asked`: the
+        place that names it."""
         if path.resolve() in self.seen:
             return
         self.seen.add(path.resolve())
@@ -118,12 +146,19 @@ class Reading:
         try:
             text = decoded(path.read_bytes())
         except OSError as error:
-            raise BadLock(f"{label} cannot be read: {error.strerror or error}") from None
+            words = f"cannot be read: {error.strerror or error}"
+            if not asked:
+                raise BadLock(f"{label} {words}") from None
+            raise BadLock(
+                f"{asked} names {label}, which {words}: correct the path, which begins in the folder of that file, or "
+                "add what it names"
+            ) from None
         except UnicodeDecodeError as error:
             raise BadLock(
                 f"{label} cannot be read: {error}; fix: save it as UTF-8, or say in its first line what it is: "
                 "# -*- coding: latin-1 -*-"
             ) from None
+        self.made = self.made or bool(_MADE.search(text))
         for number, raw in logical_lines(text):
             where = f"{label}, line {number}"
             indexes.check_options(raw, where)
@@ -153,6 +188,7 @@ class Reading:
             itself=self.itself,
             only_binary=self.only_binary,
             prefer_binary=self.prefer_binary,
+            made=self.made or bool(self.pins and all(pin.hashes for pin in self.pins.values())),
         )
 
     def _check_hashes(self) -> None:
@@ -174,7 +210,7 @@ class Reading:
         found = re.match(r"(-[a-z](?=\S)|--?[a-z-]+)[=\s]*(.*)", line)
         option, value = (found[1], found[2].strip()) if found else (line, "")
         if option in ("-r", "--requirement", "-c", "--constraint"):
-            self.read(path.parent / value, constrain or option in ("-c", "--constraint"))
+            self.read(path.parent / value, constrain or option in ("-c", "--constraint"), where)
         elif option in ("-e", "--editable"):
             self._line(path, value, where, constrain)
         elif option in ("-i", "--index-url"):

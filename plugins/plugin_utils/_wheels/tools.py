@@ -66,7 +66,7 @@ class Contradiction(BadLock):
     @property
     def what(self) -> str:
         """What contradicts what, without the ways out."""
-        return re.split(r"; make one of|: lock it there|: make the lock", str(self))[0]
+        return re.split(r"; make one of|: make it again", str(self))[0]
 
 
 class ResolutionConflict(WheelhouseError):

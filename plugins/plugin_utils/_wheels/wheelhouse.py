@@ -463,7 +463,7 @@ class _Gathering(Fetching):
         extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
         locked = [*self._told.pins, *(Pinned(name, "", ()) for name in self._local)]
         for name, owner in outside(locked, self._via, app if app in self._local else None, extra).items():
-            raise lacks(self._label(), name, owner, self.platform.python)
+            raise lacks(self._label(), name, owner, self.platform.python, self._told.python)
 
     def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
         """Whether a declared version of the server is another one than the plan's, which is then taken and told."""
@@ -537,7 +537,8 @@ class _Gathering(Fetching):
         told, cause = self._told, error.cause.lower()
         places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in cause]
         message = f"{error} ({listed(places, 4)})" if places else str(error)
-        if any(pin.name not in exact(self.extra) for pin in told.pins) and "the host has python" not in cause:
+        pinned = told.made and any(pin.name not in exact(self.extra) for pin in told.pins)
+        if pinned and "the host has python" not in cause:
             message += f"; {self._label()} says which versions: make it again after a change of what is required"
         return message
 

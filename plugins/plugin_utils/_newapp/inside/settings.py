@@ -19,6 +19,11 @@ SECRET = re.compile(
 )
 """Names of what is made for an app alone, and has to be secret."""
 _WORDS = re.compile(r"[-_ .,!?'<>{}]*[A-Za-z]{1,12}([-_ .,!?'<>{}]+[A-Za-z]{1,12})*[-_ .,!?'<>{}]*")
+_DATABASE = re.compile(
+    r"(sqlite|postgres(ql)?|mysql|mariadb|oracle|mssql|cockroachdb|mongodb)(\+\w+)?://", re.IGNORECASE
+)
+"""How the address of a database begins."""
+_TESTS = re.compile(r"(^|[_.])TEST(S|ING)?([_.]|$)", re.IGNORECASE)
 _STAND_IN = "headcount-stand-in"
 """How a value begins that is given to a variable while the app is looked at."""
 _SHORT = 8
@@ -54,16 +59,24 @@ def settings_of(app: Any, kind: str, defaults: Mapping[str, str], scratch: str) 
     config = getattr(app, "config", None)
     if not isinstance(config, Mapping):
         return {}
-    uri = config.get("SQLALCHEMY_DATABASE_URI")
-    binds = config.get("SQLALCHEMY_BINDS") or {}
-    uris = [uri, *(binds.values() if isinstance(binds, Mapping) else [])]
     return {
-        "databases": [re.sub(r"://[^/@]*@", "://***@", placed(app, str(item))) for item in uris if item],
+        "databases": databases(app, config),
         "debug": bool(config.get("DEBUG")),
         "secret_key": config.get("SECRET_KEY") is not None,
         "temporary": temporary(config, scratch),
         "weak": weak(config, defaults),
     }
+
+
+def databases(app: Any, config: Mapping[Any, Any]) -> list[str]:
+    """The addresses of the databases that an app's configuration names, by whatever name, without their passwords."""
+    uri = config.get("SQLALCHEMY_DATABASE_URI")  # as a text, or as SQLAlchemy's own URL
+    named = [(name, text) for name, text in paths_in(config) if _DATABASE.match(text) and not _TESTS.search(name)]
+    uris = [
+        *([placed(app, str(uri))] if uri else []),
+        *(placed(app, text) if name.startswith("SQLALCHEMY_") else text for name, text in named),
+    ]
+    return list(dict.fromkeys(re.sub(r"://[^/@]*@", "://***@", item) for item in uris))
 
 
 def host_of(app: Any, kind: str) -> str:

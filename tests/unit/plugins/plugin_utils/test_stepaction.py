@@ -45,6 +45,23 @@ def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, 
     assert found["msg"] == f"shop: {phase}: {cause}"
 
 
+@pytest.mark.parametrize(
+    ("said", "fix"),
+    [
+        ("ModuleNotFoundError: No module named 'distutils.util'", "name setuptools in the project's dependencies"),
+        ("ModuleNotFoundError: No module named 'pkg_resources'", "name setuptools<81 in the project's dependencies"),
+        ("ImportError: libpq.so.5: cannot open shared object file: No such file", "install libpq.so.5 on the host"),
+    ],
+)
+def test_what_no_release_brings_is_told_with_its_fix(said: str, fix: str) -> None:
+    cause = f"died while starting: {said}"
+    found = stepaction.in_words("shop", "start", {"phase": "start", "cause": cause})
+    assert found["cause"].startswith(f"{cause}; fix: {fix}")
+    assert found["msg"] == f"shop: start: {found['cause']}"
+    again = stepaction.in_words("shop", "start", {"phase": "start", "cause": found["cause"]})
+    assert again["cause"] == found["cause"]
+
+
 def test_a_step_outside_of_a_run_says_what_is_missing() -> None:
     with pytest.raises(AnsibleActionFail) as error:
         stepaction.this_run({}, "trial")

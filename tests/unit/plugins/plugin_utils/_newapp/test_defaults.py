@@ -64,6 +64,21 @@ def test_settings_that_lead_to_a_temporary_folder_are_seen() -> None:
 
 
 @pytest.mark.parametrize(
+    ("config", "found"),
+    [
+        ({"ALCHEMICAL_DATABASE_URL": "sqlite:////srv/db.sqlite"}, ["sqlite:////srv/db.sqlite"]),
+        ({"DB": {"default": "postgresql+psycopg://shop:word@db/shop"}}, ["postgresql+psycopg://***@db/shop"]),
+        ({"SQLALCHEMY_ENGINES": {"default": "sqlite:///a.db"}}, ["sqlite:///a.db"]),
+        ({"SQLALCHEMY_DATABASE_URI": "sqlite://", "SQLALCHEMY_BINDS": {"more": "mysql://h/m"}},
+         ["sqlite://", "mysql://h/m"]),
+        ({"TEST_DATABASE_URI": "sqlite:///test.db", "RESULT_BACKEND": "db+sqlite:///x", "SITE": "https://a"}, []),
+    ],
+)  # fmt: skip
+def test_a_database_is_seen_by_whatever_setting_names_it(config: dict[str, object], found: list[str]) -> None:
+    assert settings_of(Stub(**config), "flask", {}, "/tmp/scratch")["databases"] == found
+
+
+@pytest.mark.parametrize(
     ("text", "state"),
     [
         ("", "empty"),

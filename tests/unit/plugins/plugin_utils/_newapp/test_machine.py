@@ -62,9 +62,12 @@ def test_a_machine_that_knows_no_packages_names_the_files(monkeypatch: pytest.Mo
     assert machine.questions([]) == []
 
 
-def test_distutils_is_asked_about_by_the_python_that_has_it() -> None:
+def test_distutils_that_no_host_has_is_asked_about_first() -> None:
     (question,) = machine.questions(["/usr/lib/python3.11/distutils/core.py"])
-    assert question.startswith("has each host a Python before 3.12? It imports distutils")
+    assert question.must
+    assert question.text.startswith("where does a host have distutils from? It imports that of this machine here")
+    assert "name setuptools in the project's dependencies" in question.text
+    assert "python3-distutils" in question.text
 
 
 @pytest.mark.skipif(not shutil.which("git"), reason="there is no git")

@@ -270,6 +270,20 @@ def test_workers_that_nobody_declares_are_asked_about() -> None:
     assert "what runs its tasks? The app imports rq" in questions(proposal(replace(APP, libraries=frozenset({"rq"}))))
 
 
+@pytest.mark.parametrize(
+    ("library", "name", "service"),
+    [("redis", "REDIS_HOST", "Redis"), ("redis", "SNAP_REDIS_URL", "Redis"), ("psycopg2", "DB_HOST", "PostgreSQL"),
+     ("pymongo", "MONGODB_HOST", "MongoDB"), ("elasticsearch", "ELASTICSEARCH_URL", "Elasticsearch")],
+)  # fmt: skip
+def test_a_service_that_it_would_call_later_is_asked_about(library: str, name: str, service: str) -> None:
+    app = replace(APP, libraries=frozenset({library}), variables=(Variable(name, "localhost"),))
+    assert f"where is its {service}? It has called none here" in questions(proposal(app))
+    assert f"{name} (localhost) says where" in questions(proposal(app))
+    assert "where is its" not in questions(proposal(app, Hints(given={name: "10.1.2.3"})))
+    assert "where is its" not in questions(proposal(replace(app, libraries=frozenset())))
+    assert "where is its" not in questions(proposal(replace(app, variables=(Variable("REDIS_PREFIX", "x"),))))
+
+
 def test_an_app_that_calls_a_peer_while_it_is_imported_is_proposed_with_a_question() -> None:
     stand = Imported("shop", "app", peers=("localhost:6379",), error=Error("ConnectionError", "no", "shop.py:3"),
                      candidate=Candidate("shop", "", "shop.py holds app"))  # fmt: skip
@@ -317,7 +331,17 @@ def test_a_variable_that_is_its_database_by_default_leads_to_the_data(default: s
 
 def test_a_database_elsewhere_is_asked_about() -> None:
     told = questions(proposal(replace(APP, databases=("sqlite:////opt/shop/app.db",))))
-    assert "where is it to keep its database? sqlite:////opt/shop/app.db is nothing that a host keeps" in told
+    assert "first: where is it to keep its database? sqlite:////opt/shop/app.db is nothing that a host keeps" in told
+
+
+def test_a_database_that_nobody_knows_is_asked_about_first() -> None:
+    hints = Hints(prepares=(Command("alembic upgrade head", "boot.sh"),))
+    app = replace(APP, variables=(Variable("DATABASE_URL"),))
+    told = questions(proposal(app, hints))
+    assert "to be answered first: which database is it to use? The code reads DATABASE_URL" in told
+    assert 'environment: {DATABASE_URL: "sqlite:///{data}/my-shop.db"}' in told
+    for value in ("sqlite:///{data}/shop.db", "postgresql://shop:word@db/shop"):  # of which one becomes a secret
+        assert "which database" not in questions(proposal(app, replace(hints, given={"DATABASE_URL": value})))
 
 
 def test_what_it_writes_beside_its_code_leads_to_its_data() -> None:
