@@ -22,5 +22,5 @@ class ActionModule(StepAction):
         if outcome.outcome != "promoted" or before is None:
             raise RunError(f"{name} was not promoted over another generation in run {notes.id}; nothing to revert")
         return self.module_result(
-            {"name": name, "to": before, "event": "reverted", "run": run, "gone": gone}, variables
+            {"name": name, "to": before, "leave": outcome.to, "event": "reverted", "run": run, "gone": gone}, variables
         )

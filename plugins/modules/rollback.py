@@ -42,6 +42,9 @@ options:
       - Whether the address goes back to the service that the app was taken over from; then no generation is live.
       - Not beside O(to).
     type: bool
+  leave:
+    description: Number of the generation that is to be left. Where another one is live meanwhile, nothing is changed.
+    type: int
   event:
     description: What the ledger calls it - a person's rollback, or the revert of a fleet whose rollout stopped.
     type: str
@@ -111,6 +114,7 @@ def main() -> None:
             "name": {"type": "str", "required": True},
             "to": {"type": "int"},
             "to_former": {"type": "bool"},
+            "leave": {"type": "int"},
             "event": {"type": "str", "choices": ["rolled_back", "reverted"], "default": "rolled_back"},
             **RUN_OPTIONS,
         },
@@ -123,7 +127,8 @@ def main() -> None:
         finish(module, name, lambda: {"former": recorded(app).unit} if module.check_mode else given_back(app))
     if module.check_mode:
         finish(module, name, lambda: {"to": rollback_target(app, module.params["to"])})
-    finish(module, name, lambda: rollback(app, module.params["to"], module.params["event"]))
+    to, event, leave = (module.params[key] for key in ("to", "event", "leave"))
+    finish(module, name, lambda: rollback(app, to, event, leave=leave))
 
 
 if __name__ == "__main__":

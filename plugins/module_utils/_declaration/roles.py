@@ -134,6 +134,14 @@ ROLE_VARIABLES: Final[dict[str, tuple[Field, ...]]] = {
             False,
             True,
         ),
+        Field(
+            "rollback_further",
+            "bool",
+            "Whether every host goes one generation back, also those that do not have what was promoted last, and those"
+            " that went back already.",
+            False,
+            True,
+        ),
     ),
 }
 """Parameters of single roles, which their callers set; by the role's name, which they begin with."""

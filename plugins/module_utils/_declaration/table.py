@@ -554,6 +554,14 @@ COMMAND_VARIABLES: Final[tuple[Field, ...]] = (
         default_help="false",
     ),
     Field(
+        "headcount_further",
+        "bool",
+        "Whether rollback.yml takes every host one generation back, also those that do not have what was promoted last,"
+        " and those that went back already.",
+        example=True,
+        default_help="false",
+    ),
+    Field(
         "headcount_last",
         "int",
         "How many events history.yml prints.",

@@ -215,6 +215,20 @@ def left(entries: list[Entry]) -> list[Entry]:
     return found
 
 
+def deserted(entries: list[Entry]) -> set[int]:
+    """The generations that people or a fleet went back from, and that were not made live since."""
+    found: set[int] = set()
+    for entry in entries:
+        event, to, before = entry.get("event"), entry.get("to"), entry.get("from")
+        if event == "removed":
+            found.clear()
+        if event in ("rolled_back", "reverted") and isinstance(before, int):
+            found.add(before)
+        if event in ("promoted", "rolled_back", "reverted") and isinstance(to, int):
+            found.discard(to)
+    return found
+
+
 def highest_generation(entries: list[Entry]) -> int:
     """The highest generation number that the ledger ever named; numbers are never used twice."""
     numbers = [entry.get(key) for entry in entries for key in ("generation", "to", "from")]

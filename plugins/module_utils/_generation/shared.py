@@ -2,8 +2,7 @@
 # Copyright: Headcount contributors
 """What Headcount has once on a host, for all apps: its commands, its unit at boot, its fact, its folder.
 
-What is of somebody else's in these places is in the way of every app, and is never written over, removed or opened.
-Headcount's own say so in their text; its fact is a mapping of apps.
+What is of somebody else's there is in the way of every app, and is never written over, removed or opened.
 """
 
 from __future__ import annotations
@@ -15,8 +14,7 @@ import stat
 from .._os.paths import COMMANDS, HOME, LOCAL_FACT, UNITS, present_apps
 
 BOOT_UNIT = f"{UNITS}/headcount-boot.service"
-WRITTEN = "Written by Headcount."
-"""Stands in the first lines of each text that Headcount writes."""
+WRITTEN = b"Written by Headcount."
 
 _HEAD, _MOST = 200, 1 << 20
 
@@ -32,7 +30,7 @@ def masked(path: str) -> bool:
 def is_own_text(path: str) -> bool:
     """Whether nothing is at `path`, or a regular file that says to be Headcount's."""
     head = _head(path, _HEAD)
-    return head is None or WRITTEN.encode() in head
+    return head is None or WRITTEN in head
 
 
 def is_own_fact(path: str) -> bool:
@@ -48,7 +46,7 @@ def is_own_fact(path: str) -> bool:
 
 
 def _head(path: str, most: int) -> bytes | None:
-    """The first bytes of a regular file; none of what is anything else, None where nothing is."""
+    """The first bytes of a regular file, b"" of anything else; None where nothing is."""
     try:
         if not stat.S_ISREG(os.lstat(path).st_mode):
             return b""
@@ -61,7 +59,7 @@ def _head(path: str, most: int) -> bytes | None:
 
 
 def foreign(root: str = "/") -> list[str]:
-    """What is not Headcount's in the places of its own, each in a sentence with the fix; empty where nothing is."""
+    """What is not Headcount's in the places of its own, each in a sentence with the fix."""
     found = [path for path in COMMANDS if not is_own_text(os.path.join(root, path))]
     unit, fact = os.path.join(root, BOOT_UNIT), os.path.join(root, LOCAL_FACT)
     found += [BOOT_UNIT] if not masked(unit) and not is_own_text(unit) else []
@@ -74,7 +72,7 @@ def foreign(root: str = "/") -> list[str]:
 
 
 def _closed(home: str, root: str) -> list[str]:
-    """That Headcount's folder was closed by somebody who keeps something in it, where no app is there yet."""
+    """That its folder was closed by somebody who keeps something in it, where no app is yet."""
     try:
         status, there = os.stat(home), sorted(os.listdir(home))
     except OSError:

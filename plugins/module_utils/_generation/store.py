@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from typing import Iterable, Mapping
+from typing import Collection, Iterable, Mapping
 
 from .._os.files import (
     fsync_directory,
@@ -188,14 +188,20 @@ def _empty(path: str) -> None:
 
 
 def to_prune(
-    generations: Iterable[Generation], live_number: int | None, predecessor: int | None, keep_good: int
+    generations: Iterable[Generation],
+    live_number: int | None,
+    predecessor: int | None,
+    keep_good: int,
+    deserted: Collection[int] = (),
 ) -> list[int]:
     """Numbers of the generations that may go.
 
-    Kept are the live one, its predecessor, the newest `keep_good` good ones, and the newest bad one for diagnosis.
+    Kept are the live one, its predecessor, the newest `keep_good` good ones, and the newest bad one for diagnosis. Good
+    ones that somebody went back from (`deserted`) are kept behind all others.
     """
     ordered = sorted(generations, key=lambda generation: generation.number, reverse=True)
     good = [generation.number for generation in ordered if generation.status == "good"]
+    good.sort(key=lambda number: number in deserted)
     bad = [generation.number for generation in ordered if generation.status == "bad"]
     keep = {live_number, predecessor, *good[: max(keep_good, 1)], *bad[:1]}
     return sorted(generation.number for generation in ordered if generation.number not in keep)

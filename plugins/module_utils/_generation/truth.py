@@ -69,9 +69,15 @@ def lost(layout: Layout) -> str:
 
 def listed(layout: Layout, live_number: int | None) -> str:
     """The generations on disk with their status, in words."""
+    left = ledger.deserted(ledger.read(layout.ledger))
+
+    def status(item: generations.Generation) -> str:
+        if item.number == live_number:
+            return "live"
+        return f"{item.status}, but left by a way back" if item.number in left else item.status
+
     known = [generations.describe(layout, number) for number in generations.numbers(layout)]
-    words = (f"{item.number} ({'live' if item.number == live_number else item.status})" for item in known)
-    return ", ".join(words) or "none"
+    return ", ".join(f"{item.number} ({status(item)})" for item in known) or "none"
 
 
 def predecessor(entries: Sequence[ledger.Entry], live_number: int, good: Sequence[int]) -> int | None:
@@ -91,15 +97,17 @@ def predecessor(entries: Sequence[ledger.Entry], live_number: int, good: Sequenc
 def rollback_target(layout: Layout, live_number: int | None) -> int | None:
     """The generation that a rollback without a number goes to: the good and intact one before the live; None without.
 
-    One that is not intact any more (a file was edited, or is torn) is passed over, unless none of them is intact.
+    One that is not intact any more (a file was edited, or is torn) is passed over, unless none of them is intact; one
+    that was left by a way back always: there was a reason.
     """
     if live_number is None:
         return None
     entries = ledger.read(layout.ledger)
+    passed = ledger.deserted(entries) | {live_number}
     good = [
         number
         for number in generations.numbers(layout)
-        if number != live_number and generations.describe(layout, number).status == "good"
+        if number not in passed and generations.describe(layout, number).status == "good"
     ]
     first = number = predecessor(entries, live_number, good)
     while number is not None and generations.problems(layout, number):

@@ -8,7 +8,7 @@ import contextlib
 from dataclasses import replace
 
 from .._declaration.app import Plain
-from .._generation import data, generations, store, truth, volatile
+from .._generation import data, generations, ledger, store, truth, volatile
 from .._generation import former as formers
 from .._generation.clashes import Host, drop_in_problems
 from .._generation.failures import StepFailed, Untouched, sentence
@@ -54,6 +54,7 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
                 **{"from": old, "to": number},
                 release=record.release,
                 source_id=record.source_id,
+                digest=record.digest,
                 plan_changes=plan_changes(before.plan if before is not None else None, record.plan),
                 verdict=(verdict or {}).get("outcome"),
                 evidence=(verdict or {}).get("cause"),
@@ -161,7 +162,8 @@ def prune(app: AppOnHost, predecessor: int | None) -> list[int]:
     live = generations.live(app.layout)
     keep = int(app.record(live).app["retain"]["good"]) if live is not None else 1
     known = [generations.describe(app.layout, number) for number in generations.numbers(app.layout)]
-    gone = store.to_prune(known, live, predecessor, keep)
+    left = ledger.deserted(ledger.read(app.layout.ledger))
+    gone = store.to_prune(known, live, predecessor, keep, left)
     for number in gone:
         app.remove_generation(number)
     app.prune_releases()

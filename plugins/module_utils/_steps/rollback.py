@@ -68,8 +68,12 @@ def _found(app: AppOnHost) -> tuple[truth.Live, bool, str]:
     return found, serves and not found.why, there
 
 
-def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_back", hoards: str = "") -> RolledBack:
+def rollback(
+    app: AppOnHost, wanted: int | None = None, event: str = "rolled_back", hoards: str = "", leave: int | None = None
+) -> RolledBack:
     """Go back to generation `wanted` (default: the good one before the live). Needs nothing but this host.
+
+    `leave`: the one that is to be left; where another one is live, somebody else wanted that, and nothing is changed.
 
     A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
     for no longer than its drain takes. Where who looked at it for longer says that it `hoards` (takes all processes of
@@ -84,6 +88,9 @@ def rollback(app: AppOnHost, wanted: int | None = None, event: str = "rolled_bac
         made = _end(app, found, wanted)
         target = rollback_target(app, wanted, reverts)
         old, healed = generations.live(app.layout), list[str]()
+        if leave is not None and old not in (leave, target, None):
+            why = f"generation {old} became live meanwhile and stays: this run promoted {leave}, not that"
+            raise StepFailed("rollback", why)
         if wanted is None and old != before:
             raise StepFailed(
                 "rollback",

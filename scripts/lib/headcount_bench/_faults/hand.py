@@ -247,7 +247,7 @@ def pruned(scene: Scene) -> None:
     good = [number for number, status in kept.items() if status == "good"]
     scene.seen.must(len(good) == 2 and scene.live() in good, f"kept are {kept}")
     scene.seen.must(list(kept.values()).count("bad") == 1, f"kept are {kept}")
-    units = scene.sh(f"ls /etc/systemd/system | grep -c '^{APP}.*@'").strip()
+    units = scene.sh(f"find /etc/systemd/system -maxdepth 1 -type l -name '{APP}*@*' | wc -l").strip()
     scene.seen.must(units == str(4 * len(kept)), f"{units} unit links for {len(kept)} generations")
     scene.clean()
 

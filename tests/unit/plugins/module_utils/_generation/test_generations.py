@@ -151,6 +151,13 @@ def test_what_is_pruned(known: list[Generation], live: int, before: int | None, 
     assert store.to_prune(known, live, before, keep) == gone
 
 
+def test_what_somebody_went_back_from_is_kept_behind_all_others() -> None:
+    known = [Generation(number, "good", "abc", None) for number in (1, 2, 3, 4, 5)]
+    assert store.to_prune(known, 5, 4, 3) == [1, 2]
+    assert store.to_prune(known, 5, 4, 3, {3}) == [1, 3]
+    assert store.to_prune(known, 5, 4, 5, {3}) == []
+
+
 def test_releases_that_nothing_uses_are_found(layout: Layout) -> None:
     make_directory(layout.release("old"))
     lay_down(layout, 1)

@@ -111,3 +111,30 @@ def test_a_release_is_used_whose_generation_lost_its_record(layout: Layout) -> N
     for number in (1, 2, 3, 4):
         os.truncate(Path(layout.generation(number)) / "generation.json", 0)
     assert store.unused_releases(layout) == ["1" * 16]
+
+
+def test_what_somebody_went_back_from_is_no_way_back(layout: Layout) -> None:
+    """3 was left for 2, then 4 came, and 5: back from 5 to 4, and from there to 2, which users were well with."""
+    ledger.append(layout.ledger, "rolled_back", **{"from": 3, "to": 2})
+    for number, before in ((4, 2), (5, 4)):
+        if number == 5:
+            store.begin(layout, 5, "0" * 16)
+            store.write(layout, 5, {"shop.socket": "[Socket]\n"}, {"number": 5, "release": "0" * 16})
+            store.link_units(layout, 5)
+            Path(layout.environment(5)).touch()
+        store.finish(layout, number)
+        store.set_outcome(layout, number, "good")
+        ledger.append(layout.ledger, "promoted", **{"from": before, "to": number})
+    store.activate(layout, 5)
+    assert truth.rollback_target(layout, 5) == 4
+    ledger.append(layout.ledger, "rolled_back", **{"from": 5, "to": 4})
+    store.activate(layout, 4)
+    assert truth.rollback_target(layout, 4) == 2
+    assert truth.listed(layout, 4) == (
+        "1 (good), 2 (good), 3 (good, but left by a way back), 4 (live), 5 (good, but left by a way back)"
+    )
+    store.remove(layout, 1)
+    store.remove(layout, 2)
+    assert truth.rollback_target(layout, 4) is None
+    ledger.append(layout.ledger, "rolled_back", **{"from": 4, "to": 3})  # by its number
+    assert ledger.deserted(ledger.read(layout.ledger)) == {4, 5}

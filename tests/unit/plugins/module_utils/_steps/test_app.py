@@ -169,6 +169,14 @@ class TestBroken:
         )
         assert host.last()["told"] == done["told"]
 
+    def test_a_revert_takes_back_what_its_run_promoted_and_nothing_else(self, host: Host) -> None:
+        with pytest.raises(StepFailed) as failed:
+            rollback(host.app, 1, "reverted", leave=3)
+        assert failed.value.cause == "generation 2 became live meanwhile and stays: this run promoted 3, not that"
+        assert host.systemd.active == {"shop.socket", "shop@2.service", "shop@2.socket"}
+        assert rollback(host.app, 1, "reverted", leave=2)["to"] == 1
+        assert rollback(host.app, 1, "reverted", leave=2)["to"] == 1  # a guard had been quicker
+
     def test_users_do_not_wait_for_words(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         """The log is asked once the switch is done, and a journal that hangs only once."""
         asked: list[tuple[str, float]] = []
