@@ -58,6 +58,7 @@ cause:
 from ansible.module_utils.basic import AnsibleModule
 
 from ..module_utils import _hosttool
+from ..module_utils._generation.shared import foreign
 from ..module_utils._host import exporting
 from ..module_utils._os.exporterunit import MASKED, UNIT, installed, seen
 from ..module_utils._os.systemd import SystemdError
@@ -78,6 +79,9 @@ def main() -> None:
         module.exit_json(changed=False, listen="", **({"cause": cause} if listen else {}))
     if module.check_mode:
         module.exit_json(changed=seen() != listen, listen=listen)
+    in_the_way = foreign() if listen else []
+    if in_the_way:
+        module.fail_json(msg=f"nothing was changed: {'; '.join(in_the_way)}", listen=installed())
     try:
         if listen:
             _hosttool.install(_hosttool.own_sources())

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Control groups, version 1, 2 and hybrid: where they are mounted and what they limit. What a unit used: `unitgroups`.
+"""Control groups, version 1, 2 and hybrid: where they are mounted and what they limit. What a unit used: `unitusage`.
 
 Sources: cgroups(7), Documentation/admin-guide/cgroup-v1/{memory,cpusets,cpuacct}.rst, scheduler/sched-bwc.rst and
 Documentation/admin-guide/cgroup-v2.rst of the kernel.

@@ -21,7 +21,7 @@ from .._os.paths import UNITS, Layout, present_apps, under
 from .._os.systemd import Runner, UnitState, run
 from .._os.unitfiles import UnitFiles, configurations
 from .._release.contents import is_release
-from . import datafolders, generations, ledger, truth, unmet
+from . import datafolders, generations, ledger, shared, truth, unmet
 from .ledger import Entry
 from .names import edited, owns
 
@@ -65,6 +65,7 @@ def clashes(
     entries = ledger.read(layout.ledger)
     theirs = {unit: state for unit, state in states.items() if unit not in spared}
     found = [
+        *shared.foreign(layout.root),
         *_units(layout, theirs, entries, host, spared),
         *_drop_ins(layout, entries, host.files),
         *_lost(layout, states),

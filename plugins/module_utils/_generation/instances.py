@@ -11,7 +11,8 @@ from typing import Callable
 
 from .._declaration.app import Plain
 from .._facts.neighbours import lacking_above
-from .._facts.unitgroups import unit_memory, unit_pids
+from .._facts.unitgroups import unit_pids
+from .._facts.unitusage import unit_memory
 from .._facts.workerends import read_ends
 from .._os.addresses import local_address
 from .._os.http import get, request, unhealthy

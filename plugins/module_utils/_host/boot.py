@@ -22,6 +22,7 @@ from .._generation.lock import Busy
 from .._generation.reloads import Manager, fail_if_full, try_reload
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
+from .._generation.shared import is_own_text, masked
 from .._generation.switch import take_down
 from .._os.files import make_directory, read_text_file, replace_link, write_file
 from .._os.paths import HOME, UNITS, Layout, installed_apps
@@ -53,8 +54,11 @@ WantedBy=multi-user.target
 
 
 def install(root: str = "/", systemd: Systemd | None = None) -> bool:
-    """Put the unit on this host and let it start at boot. True when anything changed."""
+    """Put the unit on this host and let it start at boot; one that somebody masked stays so. True when anything
+    changed."""
     path = os.path.join(root, UNITS, UNIT)
+    if masked(path):
+        return False
     link = os.path.join(root, UNITS, "multi-user.target.wants", UNIT)
     manager, changed = systemd or Manager(), False
     if read_text_file(path) != UNIT_TEXT:
@@ -76,7 +80,8 @@ def uninstall_if_idle(root: str = "/", systemd: Systemd | None = None) -> bool:
             return found
     except FileNotFoundError:
         pass
-    for path in (f"{UNITS}/multi-user.target.wants/{UNIT}", f"{UNITS}/{UNIT}"):
+    own = is_own_text(os.path.join(root, UNITS, UNIT))
+    for path in (f"{UNITS}/multi-user.target.wants/{UNIT}", f"{UNITS}/{UNIT}") if own else ():
         try:
             os.unlink(os.path.join(root, path))
             found = True

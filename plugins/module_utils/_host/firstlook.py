@@ -19,7 +19,7 @@ from .._generation.asked import AppAsked, nothing
 from .._os.accounts import account_problem, has_group
 from .._os.addresses import plainly_free
 from .._os.background import Background
-from .._os.paths import HOME, STATE, SYSTEM_PYTHON, Layout, under
+from .._os.paths import COMMANDS, HOME, LOCAL_FACT, STATE, SYSTEM_PYTHON, Layout, under
 from .._os.unitfiles import UnitFiles, shared_drop_ins
 
 _QUIET = {"ActiveState=inactive", "ActiveState=failed"}
@@ -63,7 +63,8 @@ def _drop_ins(app: str, files: UnitFiles, root: str) -> list[str]:
 
 def _of_headcount(files: UnitFiles, root: str) -> Iterator[str]:
     """What the host has of Headcount, whichever app it is for."""
-    yield from (f"/{path}" for path in (HOME, STATE) if os.path.lexists(os.path.join(root, path)))
+    places = (HOME, STATE, LOCAL_FACT, *COMMANDS)
+    yield from (f"/{path}" for path in places if os.path.lexists(os.path.join(root, path)))
     yield from files.paths(_OWN_UNITS)
 
 

@@ -14,7 +14,7 @@ from typing import Callable
 
 from .._declaration.app import Limits, Load, LoadTest, Plain
 from .._declaration.patience import answer_seconds
-from .._facts.unitgroups import unit_memory
+from .._facts.unitusage import unit_memory
 from .._generation import generations, ledger, loadtests
 from .._generation.answers import look
 from .._generation.failures import StepFailed

@@ -20,6 +20,8 @@ TOOL = "usr/local/lib/headcount"
 _HOME_MARKS = frozenset({"generations", "live"})
 _STATE_MARKS = frozenset({"ledger.jsonl", "lock"})
 LOCAL_FACT = "etc/ansible/facts.d/headcount.fact"
+COMMANDS = ("usr/local/sbin/headcount", "usr/local/sbin/headcount-rollback")
+"""What a person calls on a host."""
 
 SYSTEM_PYTHON = "/usr/bin/python3"
 """What headcount_python is where nobody declares it."""

@@ -16,7 +16,8 @@ from typing import Callable, TypedDict
 from .._declaration.app import Limits, Load, Plain
 from .._declaration.origin import HOST
 from .._declaration.patience import answer_seconds
-from .._facts.unitgroups import oom_kills_around, unit_memory, unit_pids
+from .._facts.unitgroups import unit_pids
+from .._facts.unitusage import oom_kills_around, unit_memory
 from .._facts.workerends import WorkerEnd, read_ends
 from .._generation.record import GenerationRecord
 from .._generation.units import MAX_BLOCKING_SECONDS

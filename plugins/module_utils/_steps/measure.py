@@ -25,7 +25,8 @@ from dataclasses import dataclass, field, replace
 from typing import Callable, Iterator, Protocol, Sequence, TypedDict
 
 from .._declaration.app import LoadPath
-from .._facts.unitgroups import unit_cpu_seconds, unit_pids
+from .._facts.unitgroups import unit_pids
+from .._facts.unitusage import unit_cpu_seconds
 from .._load.memory import ProcessMemory, read_process
 from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -76,6 +77,9 @@ def _gone(units: str, files: str) -> str:
 
 
 ETC = "/etc/systemd/system"
+COMMON = ("/usr/local/sbin/headcount", f"{ETC}/headcount-boot.service", "/etc/ansible/facts.d/headcount.fact")
+"""What Headcount has once for all apps of a host."""
+ASIDE = "/root/ours"
 SHAPES: dict[str, tuple[str, Shape]] = {
     "socket-file": (
         "a running till.socket and till.service of an older deployment",
@@ -231,6 +235,16 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             changes=(("user", "till-op"),),
         ),
     ),
+    "commands": (
+        "an admin's own /usr/local/sbin/headcount, headcount-boot.service and headcount.fact",
+        Shape(
+            f"mkdir {ASIDE}; mv {' '.join(COMMON)} {ASIDE}; "
+            + "".join(file(path, "#!/bin/sh\n# theirs\n") + f"chmod 755 {path}\n" for path in COMMON),
+            r"".join(rf"(?=.*{re.escape(path)} is not Headcount's)" for path in COMMON),
+            f"mv {ASIDE}/headcount {os.path.dirname(COMMON[0])}; mv {ASIDE}/*.service {ETC}; "
+            f"mv {ASIDE}/*.fact {os.path.dirname(COMMON[2])}; rmdir {ASIDE}; systemctl daemon-reload",
+        ),
+    ),
     "address-is-a-file": (
         "`listen` is the path of a file",
         Shape(
@@ -257,8 +271,9 @@ find {ETC} /run/systemd/generator /usr/lib/systemd/system {OLD} /opt/headcount /
     /etc/sudoers.d \\( -path /opt/headcount/shop -o -name __pycache__ \\) -prune \
     -o -printf '%p %y %m %u %s %l\\n' 2>/dev/null | sort
 ls /run/systemd/transient | grep -v session
-find {ETC} /usr/lib/systemd/system/till* {OLD} /etc/till.conf /opt/headcount/till /var/lib/headcount/till \
-    /var/lib/hc-till -type f ! -name '*.pyc' 2>/dev/null | sort | xargs sha256sum
+find {ETC} {COMMON[0]} {COMMON[2]} /usr/lib/systemd/system/till* {OLD} /etc/till.conf \
+    /opt/headcount/till /var/lib/headcount/till /var/lib/hc-till \
+    -type f ! -name '*.pyc' 2>/dev/null | sort | xargs sha256sum
 ls -la --time-style=+ /var/lib/headcount /var/lib/headcount/till 2>/dev/null | grep -v -e ' shop$' -e ' wheels$'
 cat /etc/passwd /etc/shadow /etc/group
 """

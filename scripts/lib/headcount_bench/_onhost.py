@@ -136,6 +136,8 @@ def main() -> int:
     if request.get("at"):
         wrap(request["at"])
     app = steps.AppOnHost(request["app"], lock.Run.from_dict(request["run"]), gone=frozenset(request.get("gone", [])))
+    said: list[str] = []
+    app.say = said.append
     number = request.get("number")
     for name, arguments in request["ops"]:
         begin = time.monotonic()
@@ -171,7 +173,8 @@ def main() -> int:
                  "traceback": traceback.format_exc(), "number": number})  # fmt: skip
             return 2
         keep = {key: value for key, value in result.items() if key not in ("evidence", "plan")}
-        keep.update(told(result.get("evidence")))
+        keep.update({**told(result.get("evidence")), "said": said[:]})
+        said.clear()
         say({"op": name, "number": number, "seconds": round(time.monotonic() - begin, 2), **keep})
     return 0
 

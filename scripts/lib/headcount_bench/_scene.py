@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import re
 import shutil
 import threading
@@ -296,5 +297,12 @@ def variant(folder: Path) -> dict[str, str]:
 
 
 def variants_folder() -> Path:
-    """Where variants of the sample app lie; emptied when a run begins."""
-    return _engine.wheel_cache() / "variants"
+    """Where variants of the sample app lie that this process makes."""
+    return _engine.wheel_cache() / "variants" / str(os.getpid())
+
+
+def forget_variants() -> None:
+    """Remove those of processes that have ended: another benchmark of this checkout may be at work."""
+    for folder in variants_folder().parent.glob("*"):
+        if not Path(f"/proc/{folder.name}").exists() or folder == variants_folder():
+            shutil.rmtree(folder, ignore_errors=True)

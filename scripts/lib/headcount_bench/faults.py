@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +12,7 @@ from ._common import Bench, Cell, Report, markdown_table
 from ._engine import held_up, notes_of
 from ._faults import GROUPS, ROWS, Row
 from ._hosts import add_lab, on_each_host
-from ._scene import Scene, described, lost, variants_folder
+from ._scene import Scene, described, forget_variants, lost
 
 TIMED = False  # nothing here is a matter of milliseconds
 MINUTES = 40.0
@@ -32,7 +31,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def measure(bench: Bench) -> None:
     """Two hosts of one core each; each takes the next row."""
-    shutil.rmtree(variants_folder(), ignore_errors=True)
+    forget_variants()
     rows = {row.name: row for row in ROWS}
     on_each_host(bench, HOSTS, Scene, lambda scene, cell: run_row(scene, rows[cell.name]))
 

@@ -20,7 +20,7 @@ from . import _engine
 from ._common import Bench, Cell, Lab, Report, markdown_table
 from ._faults.past import COUNTED
 from ._faults.row import STATE
-from ._scene import APP, Scene, variant, variants_folder
+from ._scene import APP, Scene, forget_variants, variant
 
 TIMED = False  # things are counted, nothing is timed
 MINUTES = 120.0
@@ -77,7 +77,7 @@ def cells(quick: bool) -> list[Cell]:
 
 def measure(bench: Bench) -> None:
     """One host of each suite, side by side; the controller is this machine."""
-    shutil.rmtree(variants_folder(), ignore_errors=True)
+    forget_variants()
     suites = [cell.name for cell in bench.missing() if cell.name in SUITES]
     with contextlib.ExitStack() as stack:
         lab, hosts = None, {suite: suite for suite in suites}
@@ -191,6 +191,7 @@ def _from(value: Mapping[str, Any]) -> tuple[int, str]:
 def report(bench: Bench) -> Report:
     """A table for each host, and one for the controller."""
     data: dict[str, Any] = {}
+    wanted = {cell.name: int(cell.inputs["rollouts"]) for cell in bench.cells}
     parts, missed = [], []
     for name, result in bench.results().items():
         first, more = _from(result.value)
@@ -205,7 +206,9 @@ def report(bench: Bench) -> Report:
             data.setdefault(name, {})[what] = {"values": values, "each": round(each, 3)}
         header = ["what", f"after rollout {first + 1}", "least", "most", "after the last", "a rollout"]
         table = markdown_table(header, rows, right=(1, 2, 3, 4, 5))
-        parts.append(f"## {name}: {len(result.value['looks'])} rollouts\n\n{table}{more}")
+        made, asked = len(result.value["looks"]), wanted.get(name, 0)
+        of = f" of {asked} rollouts, for which there was time" if made < asked else " rollouts"
+        parts.append(f"## {name}: {made}{of}\n\n{table}{more}")
     text = f"""\
 Each rollout lays down a release that no other has (another source, so another wheel), promotes it and prunes, with
 `retain.good = {RETAIN}`. What is there is counted after each. The ledger is to grow by its lines, and the journal by

@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
+import pytest
 from headcount_bench import _client, _faults, _onhost, _scene, faults, switch
 from headcount_bench._common import Bench
 
@@ -89,3 +92,15 @@ def test_a_broken_promise_is_missed_in_the_report(tmp_path: Path) -> None:
     told = faults.report(bench)
     assert list(told.missed) == [f"{cells[0].name}: it was lost"]
     assert "0 ended as promised" in told.markdown
+
+
+def test_the_variants_of_another_benchmark_that_is_at_work_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_scene._engine, "wheel_cache", lambda: tmp_path)
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    for owner in (os.getpid(), os.getppid(), ended.pid):
+        (tmp_path / f"variants/{owner}/one").mkdir(parents=True)
+    _scene.forget_variants()
+    assert [folder.name for folder in (tmp_path / "variants").iterdir()] == [str(os.getppid())]

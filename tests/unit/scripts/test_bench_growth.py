@@ -25,7 +25,9 @@ def looks(**columns: list[int]) -> list[dict[str, int]]:
 
 
 def told(found: list[dict[str, int]]) -> growth.Report:
-    bench: Any = SimpleNamespace(results=lambda: {"trixie": SimpleNamespace(value={"looks": found})})
+    bench: Any = SimpleNamespace(
+        cells=growth.cells(quick=False), results=lambda: {"trixie": SimpleNamespace(value={"looks": found})}
+    )
     return growth.report(bench)
 
 
@@ -33,6 +35,7 @@ def test_the_ledger_may_grow_and_nothing_else_may() -> None:
     steps = list(range(0, 240, 20))
     well = told(looks(wheels=[1, 2, *[3] * 10], **{"bytes of ledger": steps}))
     assert well.missed == []
+    assert "## trixie: 12 of 200 rollouts, for which there was time\n" in well.markdown
     assert "| bytes of ledger | 40 | 40 | 220 | 220 |" in well.markdown
     badly = told(looks(wheels=list(range(12)), **{"bytes of ledger": steps}))
     assert badly.missed == ["trixie: wheels grew from 2 to 11 in 10 rollouts"]
@@ -81,7 +84,9 @@ def test_the_controller_is_held_to_what_it_is_to_keep() -> None:
     disk = [100 + 10 * min(number, 8) for number in range(24)]
     rows = looks(**{growth.SETS: sets, growth.DISK: disk})
     value = {"looks": rows, "most sets": 4, "kept sets": 200}
-    bench: Any = SimpleNamespace(results=lambda: {"controller": SimpleNamespace(value=value)})
+    bench: Any = SimpleNamespace(
+        cells=growth.cells(quick=False), results=lambda: {"controller": SimpleNamespace(value=value)}
+    )
     found = growth.report(bench)
     assert found.missed == []
     assert "| what | after rollout 9 |" in found.markdown

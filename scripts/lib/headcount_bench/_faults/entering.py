@@ -81,6 +81,30 @@ def nothing_executed(scene: Scene) -> None:
         scene.sh("systemctl stop holds-dpkg; umount -l /tmp; command -v h2load || apt-get install -y nghttp2-client")
 
 
+STALE = (
+    "for list in /var/lib/apt/lists/*_Packages*; do /usr/lib/apt/apt-helper cat-file $list | "
+    "sed '/^Filename:/s,/nghttp2-client_,/nghttp2-client_0,' > /root/list; rm $list; mv /root/list ${list%.lz4}; done; "
+    "for list in /var/lib/apt/lists/*Release; do sed -i -E '/^ [0-9a-f]{32,} /s/[1-9a-f]/0/' $list; "
+    "touch -d 2020-01-01 $list; done; chmod a+r /var/lib/apt/lists/*"
+)
+"""Package lists of long ago: the version that they name of h2load's package is not served any more."""
+
+
+def lists_lacking(scene: Scene) -> None:
+    """h2load is missing, and the package lists are empty, then those of long ago: they are fetched, and it comes."""
+    try:
+        for what, command in (("empty", "rm -rf /var/lib/apt/lists/*"), ("stale", STALE)):
+            declared = by_playbook(scene)
+            scene.sh(f"dpkg --purge nghttp2-client; apt-get clean; {command}", timeout=120.0)
+            said = scene.sh("apt-get install -qy --download-only nghttp2-client >/dev/null 2>&1; echo code $?").strip()
+            scene.seen.must(said == "code 100", f"with {what} lists h2load is to be had: {said}")
+            _rolled_out(scene, declared)
+            there = scene.sh("command -v h2load").strip()
+            scene.seen.must(there == "/usr/bin/h2load", f"{what}: there is {there or 'no h2load'}")
+    finally:
+        scene.sh("command -v h2load || { apt-get update -q && apt-get install -qy nghttp2-client; }", timeout=300.0)
+
+
 ENTERING = [
     Row(
         "past/sudo-asks",
@@ -93,5 +117,11 @@ ENTERING = [
         f"/tmp is noexec, h2load is missing, and another process has dpkg's lock for {HELD_SECONDS} s",
         "the lock is waited for, h2load is installed, and it is rolled out; nothing is left in /tmp",
         nothing_executed,
+    ),
+    Row(
+        "past/package-lists",
+        "h2load is missing, and the package lists are empty, then so old that what they name is not served any more",
+        "the lists are fetched, h2load is installed, and it is rolled out; users lose nothing",
+        lists_lacking,
     ),
 ]

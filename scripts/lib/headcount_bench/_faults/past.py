@@ -145,6 +145,30 @@ def beside_on_a_small_host(scene: Scene) -> None:
     scene.clean()
 
 
+QUOTA = "40%"
+
+
+def held_back(scene: Scene) -> None:
+    """A quota of the slice holds a candidate back while it is weighed: the plan counts it, and the weigh tells it."""
+    before = scene.engine.facts
+    try:
+        scene.engine.sh(f"systemctl set-property --runtime system.slice CPUQuota={QUOTA}", check=True)
+        scene.engine.push()
+        cores = scene.engine.facts["cores"]["effective"]
+        scene.seen.must(cores == 0.4, f"the plan is made for {cores} cores")
+        request = scene.request(load={"paths": ["/cpu?ms=20"], "rate": 4, "seconds": 140}, limits={"p95_ms": 2000})
+        done = scene.engine.steps(APP, ("stage", request), "weigh", "promote", gone=scene.gone())
+        scene.seen.must("failed" not in done[-1], f"the rollout failed: {done[-1].get('failed')}")
+        said = [line for step in done for line in step.get("said", [])]
+        scene.seen.told += said
+        words = "weigh: the CPU quota of cgroup /system.slice held processes back for"
+        scene.seen.must(words in " ".join(said), f"the weigh does not tell of it: {said}")
+    finally:
+        scene.sh("systemctl set-property --runtime system.slice CPUQuota=")
+        scene.engine.facts = before
+    scene.clean()
+
+
 def restarted(scene: Scene) -> None:
     """`systemctl restart` of the public socket is refused by systemd while an instance runs, and leaves it closed."""
     begin = time.time()
@@ -203,6 +227,12 @@ PAST = [
         f"a host of {SMALL_MIB} MiB, of which a service has {BESIDE_MIB}; a worker of {LARGE_MIB} MiB",
         "what fits is planned, weighed, tried, promoted, and nothing killed; what does not is refused with who has it",
         beside_on_a_small_host,
+    ),
+    Row(
+        "past/quota",
+        f"a quota of {QUOTA} of a core holds all services back, while a release is weighed that computes",
+        "it is planned for that share; the weigh says for how long the quota held back what it measured",
+        held_back,
     ),
     Row(
         "past/socket-restarted",

@@ -32,7 +32,8 @@ class Shape:
     """An old deployment. `listen`: where it is reached; `unit`: its service, `texts`: its unit files by name; `way`:
     how it is taken over, in words; `name`: of the app that does; `gap`, `gap_back`: whether users meet one, or one on
     the way back; `before`, `after`: shell commands that make and undo what it has beside its units; `log`: one that
-    prints when its server was started and ended, "" where the unit's own log does."""
+    prints when its server was started and ended, "" where the unit's own log does; `front`: the port of a proxy that
+    users ask, 0 where they ask it itself."""
 
     listen: str
     unit: str
@@ -44,6 +45,14 @@ class Shape:
     before: str = "true"
     after: str = "true"
     log: str = ""
+    front: int = 0
+
+    @property
+    def asked(self) -> Any:
+        """What users connect to."""
+        if self.listen.startswith("unix:") and not self.front:
+            return self.listen[5:]
+        return ["127.0.0.1", self.front or PORT]
 
 
 def service(bind: str, more: str = "", workers: int = 2, unit: str = "") -> str:
@@ -73,6 +82,10 @@ environment=SHOP_RELEASE="old"
 autorestart=true
 """
 SUPERVISED = f"printf '%s' '{PROGRAM}' > /etc/supervisor/conf.d/till.conf && systemctl restart supervisor"
+FRONT = 8303
+NGINX = (
+    f"server {{ listen {FRONT}; location / {{ proxy_pass http://unix:{RUN}/gunicorn.sock; proxy_read_timeout 20s; }} }}"
+)
 SHAPES: dict[str, tuple[str, Shape]] = {
     "tcp": (
         "a hand-made gunicorn.service on a port, with programs for its end and its failure, which a link that somebody "
@@ -102,6 +115,21 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             "gunicorn.service",
             {"gunicorn.service": service(f"--bind unix:{RUN}/gunicorn.sock --umask 0", "RuntimeDirectory=till-old\n")},
             "a second unix socket renamed over the first",
+        ),
+    ),
+    "nginx": (
+        "a gunicorn.service with a unix socket, which a real nginx leads its users to",
+        Shape(
+            f"unix:{RUN}/gunicorn.sock",
+            "gunicorn.service",
+            {"gunicorn.service": service(f"--bind unix:{RUN}/gunicorn.sock --umask 0", "RuntimeDirectory=till-old\n")},
+            "a real nginx before a unix socket",
+            before=(
+                "apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "
+                f"nginx-light && echo '{NGINX}' > /etc/nginx/sites-enabled/default && systemctl restart nginx"
+            ),
+            after="apt-get purge -y nginx-light nginx nginx-common; rm -rf /etc/nginx",
+            front=FRONT,
         ),
     ),
     "socket": (
@@ -193,8 +221,8 @@ def _log(scene: Scene, shape: Shape) -> str:
 
 
 def _ask(shape: Shape) -> str:
-    address = shape.listen
-    to = f"--unix-socket {address[5:]} http://localhost" if address.startswith("unix:") else f"http://127.0.0.1:{PORT}"
+    asked = shape.asked
+    to = f"--unix-socket {asked} http://localhost" if isinstance(asked, str) else f"http://{asked[0]}:{asked[1]}"
     return f"curl -s -m 5 {to}/version"
 
 
@@ -254,13 +282,12 @@ def taken_over(shape: Shape) -> Callable[[Scene], None]:
 
     def work(scene: Scene) -> None:
         seen = scene.seen
-        address: Any = shape.listen[5:] if shape.listen.startswith("unix:") else ["127.0.0.1", PORT]
         try:
             _make(scene, shape)
             _serving(scene, shape, "old", "before")
             links = _links(scene, shape)
             moments: list[tuple[str, float, float]] = []
-            with scene.engine.users(address, ARMS, inside=True) as users:
+            with scene.engine.users(shape.asked, ARMS, inside=True) as users:
                 for turn in ("first", "again"):
                     begin = time.time()
                     _take(scene, shape, turn)

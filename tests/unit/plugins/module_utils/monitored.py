@@ -8,7 +8,7 @@ import re
 from dataclasses import replace
 
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitgroups import UnitMemory
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitusage import UnitMemory
 from ansible_collections.headcount.gunicorn.plugins.module_utils._recorder.counts import Counts, Tally
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.metrics import Past, page
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import (

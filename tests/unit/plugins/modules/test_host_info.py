@@ -75,6 +75,7 @@ SENT = {
     "_generation/processnames",
     "_generation/run",
     "_generation/settings",
+    "_generation/shared",
     "_generation/state",
     "_generation/truth",
     "_generation/unmet",
@@ -109,7 +110,7 @@ SENT = {
 }
 """And one that has something, but no tool of the same version, or from which an app is to take over."""
 
-MOST = {"host_info": 53_000, "apps_info": 254_000}
+MOST = {"host_info": 53_000, "apps_info": 253_000}
 """Characters of the collection's own part in what is sent. Ansible's are 168,000, so that a fresh host gets 221 kB.
 To be lowered whenever much goes, never raised: what acts on a host lies in other files than what reads it, and what is
 only told in words, once something is there, is not in what finds that nothing is."""

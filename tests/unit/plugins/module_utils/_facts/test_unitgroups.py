@@ -7,7 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import cgroups, unitgroups
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts import cgroups, unitgroups, unitusage
 from host_trees import active_unit, tree, unit_of
 
 MIB = 1024 * 1024
@@ -16,7 +16,7 @@ MIB = 1024 * 1024
 @pytest.mark.parametrize("by_path", [False, True])
 def test_memory_of_a_unit_under_version_1(by_path: bool, tmp_path: Path) -> None:
     root = tree("debian13-slice-active", tmp_path)
-    memory = unitgroups.unit_memory(active_unit()[int(by_path)], root)
+    memory = unitusage.unit_memory(active_unit()[int(by_path)], root)
     assert memory is not None
     directory = tmp_path / "sys/fs/cgroup/memory/web.slice/web-shop.slice/shop.service"
     assert memory.current_mib == int((directory / "memory.usage_in_bytes").read_text()) / MIB
@@ -30,7 +30,7 @@ def test_memory_of_a_unit_under_version_1(by_path: bool, tmp_path: Path) -> None
 @pytest.mark.parametrize("unit", [4242, "/app.slice/app-shop.slice/shop@3.service"])
 def test_memory_of_a_unit_under_version_2(unit: int | str, tmp_path: Path) -> None:
     root = tree("v2-slices-nested", tmp_path)
-    memory = unitgroups.unit_memory(unit, root)
+    memory = unitusage.unit_memory(unit, root)
     assert memory is not None
     assert memory.to_dict() == {
         "cgroup": "/app.slice/app-shop.slice/shop@3.service",
@@ -63,7 +63,7 @@ def test_figures_of_a_captured_unit_under_version_2(
     name, current, peak, anonymous, inactive, seconds, pids = row
     root = tree(name, tmp_path)
     unit = unit_of(name)[int(by_path)]
-    memory = unitgroups.unit_memory(unit, root)
+    memory = unitusage.unit_memory(unit, root)
     assert memory is not None
     assert memory.to_dict() == {
         "cgroup": "/app.slice/app-shop.slice/capture.service",
@@ -79,23 +79,23 @@ def test_figures_of_a_captured_unit_under_version_2(
         "under_oom": None,
         "filled": 0,
     }
-    assert unitgroups.unit_cpu_seconds(unit, root) == seconds
+    assert unitusage.unit_cpu_seconds(unit, root) == seconds
     assert unitgroups.unit_pids(unit, root) == pids
 
 
 def test_a_captured_unit_without_limits_under_version_2(tmp_path: Path) -> None:
     root = tree("debian13-vm-v2", tmp_path)
-    memory = unitgroups.unit_memory(unit_of("debian13-vm-v2")[0], root)
+    memory = unitusage.unit_memory(unit_of("debian13-vm-v2")[0], root)
     assert memory is not None
     assert (memory.cgroup, memory.high_mib, memory.max_mib) == ("/system.slice/ssh.service", None, None)
     assert (memory.current_mib, memory.peak_mib, memory.oom_kills) == (10.53515625, 12.8671875, 0)
-    assert unitgroups.unit_cpu_seconds("/system.slice/ssh.service", root) == 36.120104
+    assert unitusage.unit_cpu_seconds("/system.slice/ssh.service", root) == 36.120104
 
 
 def test_no_peak_before_linux_5_19(tmp_path: Path) -> None:
     root = tree("v2-slices-nested", tmp_path)
     (tmp_path / "sys/fs/cgroup/app.slice/app-shop.slice/shop@3.service/memory.peak").unlink()
-    memory = unitgroups.unit_memory(4242, root)
+    memory = unitusage.unit_memory(4242, root)
     assert memory is not None
     assert (memory.peak_mib, memory.peak_source) == (None, "none")
 
@@ -104,14 +104,14 @@ def test_a_parents_figures_are_not_the_units(tmp_path: Path) -> None:
     root = tree("debian13-slice-active", tmp_path)
     pid, control_group = active_unit()
     assert cgroups.memberships(pid, root)["cpuacct"] == "/"
-    assert unitgroups.unit_cpu_seconds(pid, root) is None
-    assert unitgroups.unit_cpu_seconds(control_group, root) is None
+    assert unitusage.unit_cpu_seconds(pid, root) is None
+    assert unitusage.unit_cpu_seconds(control_group, root) is None
     assert cgroups.memberships(pid, root)["devices"] == "/web.slice"
     assert unitgroups.unit_group("devices", pid, root) is None
 
 
 def test_cpu_seconds_of_a_unit_under_version_2(tmp_path: Path) -> None:
-    assert unitgroups.unit_cpu_seconds(4242, tree("v2-slices-nested", tmp_path)) == 2.5
+    assert unitusage.unit_cpu_seconds(4242, tree("v2-slices-nested", tmp_path)) == 2.5
 
 
 def test_cpu_seconds_of_a_unit_under_version_1_with_accounting(tmp_path: Path) -> None:
@@ -122,8 +122,8 @@ def test_cpu_seconds_of_a_unit_under_version_1_with_accounting(tmp_path: Path) -
     directory = tmp_path / "sys/fs/cgroup/cpu,cpuacct/system.slice/a.service"
     directory.mkdir()
     (directory / "cpuacct.usage").write_text("1500000000\n", encoding="utf-8")
-    assert unitgroups.unit_cpu_seconds(77, root) == 1.5
-    assert unitgroups.unit_memory(77, root) is None  # no such directory in the memory tree
+    assert unitusage.unit_cpu_seconds(77, root) == 1.5
+    assert unitusage.unit_memory(77, root) is None  # no such directory in the memory tree
 
 
 def test_processes_of_a_unit_include_those_of_groups_below(tmp_path: Path) -> None:
@@ -142,22 +142,9 @@ def test_processes_of_a_captured_unit(tmp_path: Path) -> None:
 @pytest.mark.parametrize("unit", [999999, "/system.slice/gone.service", "", "/"])
 def test_a_unit_that_is_gone_has_nothing(unit: int | str, tmp_path: Path) -> None:
     root = tree("v2-slices-nested", tmp_path)
-    assert unitgroups.unit_memory(unit, root) is None
-    assert unitgroups.unit_cpu_seconds(unit, root) is None
+    assert unitusage.unit_memory(unit, root) is None
+    assert unitusage.unit_cpu_seconds(unit, root) is None
     assert unitgroups.unit_pids(unit, root) == []
-    with unitgroups.PeakMeter(unit, root) as meter:
-        assert (meter.reset(), meter.read(), meter.source) == (False, None, "none")
-
-
-def test_the_peak_is_read_and_reset_under_version_1(tmp_path: Path) -> None:
-    root = tree("debian13-slice-active", tmp_path)
-    pid = active_unit()[0]
-    file = tmp_path / "sys/fs/cgroup/memory/web.slice/web-shop.slice/shop.service/memory.max_usage_in_bytes"
-    with unitgroups.PeakMeter(pid, root) as meter:
-        assert meter.read() == int(file.read_text()) / MIB
-        assert meter.reset() is True
-        assert meter.since_reset is True
-    assert file.read_text().startswith("0\n")
 
 
 def _a_process(root: Path, groups: str, mount: str, vmstat: str = "oom_kill 172\n") -> str:
@@ -175,13 +162,13 @@ def test_without_control_groups_of_memory_the_whole_machine_counts(
     vmstat: str, killed: int | None, tmp_path: Path
 ) -> None:
     root = _a_process(tmp_path, "0::/system.slice/shop@1.service\n", "", vmstat)
-    assert unitgroups.oom_kills_around(77, root) == killed
+    assert unitusage.oom_kills_around(77, root) == killed
 
 
 def test_of_a_process_that_is_gone_nobody_knows_what_counts(tmp_path: Path) -> None:
     root = _a_process(tmp_path, "0::/\n", "")
-    assert unitgroups.oom_kills_around(78, root) is None
-    assert unitgroups.oom_kills_around(0, root) is None
+    assert unitusage.oom_kills_around(78, root) is None
+    assert unitusage.oom_kills_around(0, root) is None
 
 
 def test_a_container_whose_units_have_no_group_of_memory_counts_by_its_own(tmp_path: Path) -> None:
@@ -191,8 +178,8 @@ def test_a_container_whose_units_have_no_group_of_memory_counts_by_its_own(tmp_p
     folder.mkdir(parents=True)
     (folder / "memory.oom_control").write_text("oom_kill_disable 0\nunder_oom 0\noom_kill 3\n", encoding="ascii")
     root = _a_process(tmp_path, "4:memory:/pod/libpod-5a/init.scope\n0::/system.slice/shop@1.service\n", mount)
-    assert unitgroups.unit_memory("/system.slice/shop@1.service", root) is None
-    assert unitgroups.oom_kills_around(77, root) == 3
+    assert unitusage.unit_memory("/system.slice/shop@1.service", root) is None
+    assert unitusage.oom_kills_around(77, root) == 3
 
 
 @pytest.mark.parametrize(("counts", "killed"), [("system.slice", 5), ("", 172)])
@@ -204,4 +191,4 @@ def test_the_nearest_group_above_that_counts(counts: str, killed: int, tmp_path:
         (tree / counts / "memory.events").write_text("oom 6\noom_kill 5\n", encoding="ascii")
     mount = "30 20 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n"
     root = _a_process(tmp_path, "0::/system.slice/shop@1.service\n", mount)
-    assert unitgroups.oom_kills_around(77, root) == killed
+    assert unitusage.oom_kills_around(77, root) == killed

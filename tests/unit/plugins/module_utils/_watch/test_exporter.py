@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitgroups import UnitMemory
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitusage import UnitMemory
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.exporterunit import split
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
-from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitgroups import UnitMemory
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.unitusage import UnitMemory
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import ledger, store
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
