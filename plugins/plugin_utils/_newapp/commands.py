@@ -45,7 +45,8 @@ _PROCESSES: Final = re.compile(
 
 @dataclass(frozen=True)
 class Started:
-    """What a command line starts: `module` and `target` of the app, the folder it changes to, where it listens."""
+    """What a command line starts: `module` and `target` of the app, the folder it changes to, where it listens, the
+    file of settings that Gunicorn is given."""
 
     module: str
     target: str = ""
@@ -53,6 +54,7 @@ class Started:
     listen: str = ""
     timeout: int | None = None
     server: str = "gunicorn"
+    config: str = ""
 
 
 def words_of(line: str) -> list[str]:
@@ -132,7 +134,8 @@ def _gunicorn(words: Sequence[str]) -> Started | None:
     bind = options.get("--bind") or options.get("-b") or ""
     chdir = options.get("--chdir") or options.get("--pythonpath") or ""
     timeout = options.get("--timeout") or options.get("-t") or ""
-    return Started(*found, chdir, listen_of(bind), int(timeout) if timeout.isdigit() else None)
+    config = (options.get("--config") or options.get("-c") or "").removeprefix("file:")
+    return Started(*found, chdir, listen_of(bind), int(timeout) if timeout.isdigit() else None, config=config)
 
 
 def _waitress(words: Sequence[str]) -> Started | None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ast
 import configparser
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,8 @@ from typing import Final
 
 import yaml
 
+from ...module_utils._declaration.gunicorn import hooks_in
+from .._source.serverconf import FILES
 from . import beside, commands, incode
 from .django import VARIABLE, Django, app_module, django
 from .types import Candidate, Command, Hints, Process
@@ -74,6 +77,8 @@ class _Reading:
     project: Django = field(default_factory=Django)
     collects: str = ""
     kept: dict[str, str] = field(default_factory=dict)
+    configs: dict[str, str] = field(default_factory=dict)
+    hooks: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def text(self, name: str) -> str:
         """A file's text; "" where it is none."""
@@ -106,6 +111,8 @@ class _Reading:
             self.listens.append((found.listen, origin))
         if found.timeout:
             self.timeouts.append(found.timeout)
+        if found.config:
+            self.configs.setdefault(os.path.normpath(os.path.join(path, found.config)), origin)
         return True
 
     def _script(self, line: str, origin: str) -> bool:
@@ -190,11 +197,13 @@ class _Reading:
                     self.line(text, path.name)
 
     def gunicorn_settings(self) -> None:
-        """gunicorn.conf.py and its like: literal values at its top level."""
+        """gunicorn.conf.py and its like, and what a command line names: literal values at its top level, and hooks."""
         for name in self.names:
-            if not re.search(r"(^|/)gunicorn[\w.-]*\.py$", name):
+            if not re.search(r"(^|/)gunicorn[\w.-]*\.py$", name) and name not in self.configs:
                 continue
             values = literals(self.text(name))
+            if name not in FILES:  # those are told of by themselves
+                self._hooks(name)
             folder = self._folder(str(values.get("chdir") or ""))
             named = commands.target_of(str(values.get("wsgi_app") or ""))
             if named:
@@ -204,6 +213,14 @@ class _Reading:
                 self.listens.append((listen, name))
             if isinstance(values.get("timeout"), int):
                 self.timeouts.append(int(str(values["timeout"])))
+
+    def _hooks(self, name: str) -> None:
+        try:
+            found = hooks_in(self.text(name))
+        except (SyntaxError, ValueError, RecursionError):
+            return
+        if found:
+            self.hooks[name] = tuple(found)
 
     def uwsgi_settings(self) -> None:
         """uwsgi.ini and its like."""
@@ -322,6 +339,7 @@ class _Reading:
             django=self.project,
             collects=self.collects,
             kept=self.kept,
+            hooks=self.hooks,
         )
 
 

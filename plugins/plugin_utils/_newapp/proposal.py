@@ -214,6 +214,12 @@ def _life(draft: Draft) -> None:
     _data(draft)
     prepare(draft)
     _processes(draft)
+    for name, hooks in draft.hints.hooks.items():
+        draft.ask(
+            f"are the hooks of {name} needed ({listed(list(hooks), 4)})? The plan writes Gunicorn's settings, and "
+            "reads no file of the project for them: gunicorn: {hooks: FILE} takes hooks from a file of the controller, "
+            "which has nothing else in it"
+        )
     ask_about_defaults(draft)
     if draft.found.app:
         _seen(draft, draft.found.app)

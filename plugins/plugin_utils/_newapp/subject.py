@@ -98,12 +98,7 @@ def answered(found: Given, answers: Answers, beside: Path | None = None) -> Give
     if folder is not None and answers.requirements:
         source["requirements"] = [_requirement(word, folder) for word in answers.requirements]
     if answers.lock:
-        lock = _path(answers.lock)
-        if not os.path.isfile(lock):
-            raise Unknown(
-                f"--lock is {_brief(answers.lock)}, which is no file: allowed is a lock or a requirements file"
-            )
-        source["lock"] = _shown(answers.lock, lock, beside)
+        source["lock"] = _lock(answers.lock, folder if "path" in source else None, beside)
     _check_entry_point(answers.entry_point)
     named = project_name(folder) if folder is not None and answers.subdirectory else found.project
     return replace(found, source=source, folder=folder, project=answers.name or named, answers=answers)
@@ -165,13 +160,36 @@ def _below(folder: Path, name: str) -> Path:
     return below.resolve()
 
 
+def _named_file(option: str, word: str, folder: Path | None, allowed: str) -> tuple[Path, bool]:
+    """The file that a person named, and whether it was found by its path in the project: it is looked for there first,
+    then in the current folder. Raises Unknown, with both, where it is in neither."""
+    path = _path(word)
+    if folder is not None and not path.is_absolute() and os.path.isfile(folder / word):
+        return folder / word, True
+    if os.path.isfile(path):
+        return path, False
+    places = [str(place) for place in (folder, Path.cwd()) if place is not None and not path.is_absolute()]
+    where = f" (looked for in {', then in '.join(dict.fromkeys(places))})" if places else ""
+    raise Unknown(f"--{option} is {_brief(word)}, which is no file{where}: allowed is {allowed}; fix: correct the path")
+
+
+def _lock(word: str, folder: Path | None, beside: Path | None) -> str:
+    """The file that says the versions, as the entry names it: from the folder that its relative paths begin in."""
+    path, in_project = _named_file("lock", word, folder, "a lock or a requirements file")
+    return _from(path, beside) if in_project else _shown(word, path, beside)
+
+
+def _from(path: Path, beside: Path | None) -> str:
+    return str(path.resolve()) if beside is None else os.path.relpath(path.resolve(), beside.resolve())
+
+
 def _requirement(word: str, folder: Path) -> str:
     """A requirements file by its path in the project, however it was typed; or a requirement as it is."""
-    path = _path(word)
-    if not is_file_name(word) or (not path.is_absolute() and os.path.isfile(folder / word)):
+    if not is_file_name(word):
         return word
-    if not os.path.isfile(path):
-        raise Unknown(f"--requirements is {_brief(word)}, which is no file of the project and no requirement")
+    path, in_project = _named_file("requirements", word, folder, "a file of the project, or a requirement")
+    if in_project:
+        return word
     path = path.resolve()
     if not path.is_relative_to(folder.resolve()):
         raise Unknown(f"--requirements is {word!r}, which is not in the project: put it there, or name --lock {word}")

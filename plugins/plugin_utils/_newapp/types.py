@@ -77,7 +77,8 @@ class Hints:
     FILE:LINE). `sessions`: where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it
     takes its settings from, whatever they are called (FLASK for FLASK_SECRET_KEY). `instance_files`: of settings, in
     Flask's instance folder. `collects`: which file collects Django's static files, "" where none does. `kept`: the
-    names of variables that a file gives a value to which stays there, with that file.
+    names of variables that a file gives a value to which stays there, with that file. `hooks`: those of Gunicorn that
+    a file of settings of its own has, by that file.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -99,6 +100,7 @@ class Hints:
     django: Django = field(default_factory=Django)
     collects: str = ""
     kept: Mapping[str, str] = field(default_factory=dict)
+    hooks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
 LATE = "TooLong"

@@ -54,6 +54,7 @@ def put_variables(draft: Draft, path: str) -> None:
     for key, value in (("environment", environment), ("secrets", secrets)):
         if value:
             draft.put(key, value)
+    _ask_unasked(draft, {**environment, **secrets})
     _others(draft, {**environment, **secrets}, [item.name for item in draft.app.variables])
 
 
@@ -142,6 +143,12 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
         if name in asked - set(environment) and _is_plain(name, value) and not _lacks_file(draft, name):
             environment[name] = value
             draft.comments[f"environment.{name}"] = f"as {origin} has it"
+    if _COUNTS in draft.hints.variables and _COUNTS not in asked:
+        environment[_COUNTS] = "/tmp"
+        draft.comments[f"environment.{_COUNTS}"] = (
+            f"{draft.hints.variables[_COUNTS][1]} has it, for prometheus_client: private to each generation here, and "
+            "empty when it starts, as that library asks"
+        )
     for name, value in database_variables(draft).items():
         if name not in {**environment, **draft.app.required}:
             environment[name] = value
@@ -155,6 +162,30 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
                 "by default in a temporary folder, which a host gives to each generation anew; {data} is kept"
             )
     return environment
+
+
+_COUNTS: Final = "PROMETHEUS_MULTIPROC_DIR"
+"""Where prometheus_client counts across workers; it is the library that asks for it."""
+_LEFT_OUT: Final = re.compile(r"(DJANGO_SETTINGS_MODULE|.*(PROXY|proxy)|SHELL|HOSTNAME|.*_HOME|.*_VIRTUALENVS_.*)")
+
+
+def _ask_unasked(draft: Draft, given: Mapping[str, str]) -> None:
+    """Ask about what an image gives its app that its code does not ask for: a library may, as it is called."""
+    asked = {item.name for item in draft.app.variables}
+    names = [
+        name
+        for name, (_, origin) in draft.hints.variables.items()
+        if name not in {**given, **draft.app.required}
+        and name not in asked
+        and is_setting(name)
+        and not _LEFT_OUT.fullmatch(name)
+        and origin.rpartition("/")[2].startswith("Dockerfile")
+    ]
+    if names and draft.found.app:
+        draft.ask(
+            f"does a library need {listed(names, 6)}? {draft.hints.variables[names[0]][1]} gives it a value, and the "
+            "code itself does not ask for it: put under environment what is needed on a host"
+        )
 
 
 def _settings_module(draft: Draft, environment: dict[str, str]) -> None:

@@ -5,11 +5,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.version import Version
 
-from .tools import ResolutionConflict, WheelhouseError, essence, raise_for_network, redact
+from .._display.text import listed
+from .tools import CannotBuild, ResolutionConflict, WheelhouseError, essence, raise_for_network, redact
 
 
 def resolution_error(what: str, text: str, python: str, asked: str = "") -> WheelhouseError:
@@ -17,23 +19,65 @@ def resolution_error(what: str, text: str, python: str, asked: str = "") -> Whee
     raise_for_network(what, text)
     if "No solution found" in text:
         cause = conflict_cause(text, python)
-        if asked and ("was not found in" in cause or cause.startswith("there is no version")):
-            cause = (
-                f"{cause} (asked: {asked}); correct the name or the version in the project, or declare the index that "
-                "has it"
-            )
+        if is_absent(cause):
+            refused = _refusals(text, asked)
+            if refused:
+                cause = f"{cause}; {refused}"
+            elif asked:
+                cause = (
+                    f"{cause} (asked: {asked}); correct the name or the version in the project, or declare the index "
+                    "that has it"
+                )
         other = re.search(r" needs (Python\S+), but the host has Python", cause)
         fix = f"; allow another version of it, or have headcount_python name a {other[1]} of the host" if other else ""
         return ResolutionConflict(f"{what}: {cause}{fix}", cause, redact(text))
     built = re.search(r"Failed to (?:download and )?build `([^`=]+)==([^`]+)`", text)
     if built:
-        return WheelhouseError(
+        return CannotBuild(
             f"{what}: {built[1]} {built[2]} cannot be built with Python {python}, so that nobody knows what it depends "
             f"on ({essence(text, 1)}); allow another version of it, or have headcount_python name an older Python of "
-            "the host"
+            "the host",
+            built[1],
         )
     lines = [line.strip() for line in redact(text).splitlines() if line.strip() and not line.startswith("warning:")]
     return WheelhouseError(f"{what}: {' '.join(lines)[:800] or 'uv failed and said nothing'}")
+
+
+def is_absent(cause: str) -> bool:
+    """Whether a conflict is that no index that was asked has a distribution, or the version of it."""
+    return "was not found in" in cause or cause.startswith("there is no version")
+
+
+_REFUSED = (
+    r"An index(?: URL)? \((\S+)\) could not be queried due to a lack of valid authentication credentials \((\d+ \w+)\)",
+    r"An index(?: URL)? \((\S+)\) returned an? (\d+ \w+) error",
+)
+"""What uv says of an index that let nobody in."""
+
+
+def refuses(text: str) -> bool:
+    """Whether uv says that an index let nobody in."""
+    return any(re.search(pattern, " ".join(text.split())) for pattern in _REFUSED)
+
+
+def _refusals(text: str, asked: str) -> str:
+    """Which indexes let nobody in, and what to do; "" where none did."""
+    body = " ".join(text.split())
+    found = dict.fromkeys(pair for pattern in _REFUSED for pair in re.findall(pattern, body))
+    places = [f"{_as_asked(url, asked)} answered {status}" for url, status in found]
+    if not places:
+        return ""
+    return (
+        f"the index {listed(places, 3)}, so that nobody knows what it has: give it a user and a password that it "
+        "takes, in the settings that name it, a keyring or ~/.netrc, or leave it out where it has nothing of the "
+        "project"
+    )
+
+
+def _as_asked(url: str, asked: str) -> str:
+    """An index with who named it, as far as that is known; no credential is in either."""
+    known = (part.replace("://***@", "://") for part in asked.split(", "))
+    return next((part for part in known if part.partition(" (")[0].rstrip("/") == url.rstrip("/")), redact(url))
 
 
 def conflict_cause(text: str, python: str) -> str:
@@ -56,6 +100,19 @@ def conflict_cause(text: str, python: str) -> str:
     found = re.search(r"cause: (.*)|[╰─▶]+ (.*)", body)
     words = (found[1] or found[2]) if found else body
     return words.rstrip(".")
+
+
+def lines_about(words: str, requirements: Sequence[tuple[str, str]]) -> str:
+    """The lines of a project's files, each (place, requirement), that words are about: those that are in them, or else
+    those of what they name; "" where there are none."""
+    words = words.lower()
+    found = [f"{where} has {text}" for where, text in requirements if text.lower() in words]
+    found = found or [
+        f"{where} has {text}"
+        for where, text in requirements
+        if re.search(rf"(?<![\w.-]){re.escape(_name(text))}(?![\w-])", words)
+    ]
+    return f" ({listed(found, 4)})" if found else ""
 
 
 _CAUSES = (

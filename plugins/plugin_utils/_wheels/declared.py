@@ -31,13 +31,10 @@ from .._source.requirements import (
     says_requirements,
 )
 from . import indexes
-from .lockfiles import FOLLOWING, LOCKFILES, Direct, direct_of, remade
+from .lockfiles import FOLLOWING, LOCKFILES, Direct, direct_of
 from .locks import AUTOMATIC, Pinned, applies
-from .reqfiles import CHOOSE, Declared, direct_line, requirements_file, stated_requirements
-from .tools import BadLock, BadSource, Contradiction, toml
-
-OWN = "the project's metadata"
-"""What a project asks for in its pyproject.toml, setup.cfg or setup.py, in messages."""
+from .reqfiles import OWN, Declared, direct_line, requirements_file, stated_requirements
+from .tools import BadLock, BadSource, toml
 
 
 def declared(
@@ -180,7 +177,6 @@ def _joined(read: list[Declared]) -> Declared:
         wanted_direct=tuple(item for found in read for item in found.wanted_direct),
         constraints=tuple(text for found in read for text in found.constraints),
         itself=next((found.itself for found in read if found.itself is not None), None),
-        made=any(found.made for found in read),
     )
     return _with_ways(found, read)
 
@@ -195,6 +191,7 @@ def _with_ways(declared: Declared, read: list[Declared]) -> Declared:
         indexes=known,
         only_binary=tuple(name for found in read for name in found.only_binary),
         prefer_binary=any(found.prefer_binary for found in read),
+        made=any(found.made for found in read),
     )
 
 
@@ -232,44 +229,9 @@ def _pipfile_indexes(path: Path) -> indexes.Indexes:
 
 
 def _agree(truth: Declared, other: Declared) -> None:
-    """Raise BadLock where what `other` declares is not what `truth` has locked."""
-    pins = {pin.name: pin for pin in truth.pins}
-    for pin in other.pins:
-        mine = pins.get(pin.name)
-        if mine is not None and mine.version != pin.version:
-            raise Contradiction(
-                f"{truth.label} has {pin.name} {mine.version} and {other.label} has {pin.name} {pin.version}: two "
-                f"files that contradict each other; make one of them again from the other, remove one, {CHOOSE}",
-                (truth.label, other.label),
-            )
-    if not truth.complete:
-        return
-    for where, text in other.requirements:
-        wanted = Requirement(text)
-        name = canonicalize_name(wanted.name)
-        known = pins.get(name)
-        if known is None and name in truth.aside:
-            continue  # a file made of the whole lock: what is for development is not installed
-        if known is None and name not in truth.direct:
-            raise Contradiction(
-                f"{where}: {text} is not in {truth.label}, which is more exact: {_again(truth, other)}",
-                (truth.label, other.label),
-            )
-        if known is not None and not wanted.specifier.contains(known.version, prereleases=True):
-            raise Contradiction(
-                f"{where}: {text} contradicts {truth.label}, which has {name} {known.version}: {_again(truth, other)}",
-                (truth.label, other.label),
-            )
+    from .contradictions import agree  # only what reads all that a project declares needs it
 
-
-def _again(truth: Declared, other: Declared) -> str:
-    """What to do where a lock is not what `other` asks for. A lock that follows the project's metadata counts with it
-    whatever is said, so that only one of the two can be put right."""
-    fix = f"{remade(truth.label)}, or correct the line"
-    if other.label != OWN:
-        return f"{fix}, {CHOOSE}"
-    follows = Path(truth.label).name in FOLLOWING
-    return fix if follows else f"{fix}, or say that {truth.label} counts alone with source.requirements"
+    agree(truth, other)
 
 
 # -- pyproject.toml ---------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -18,9 +18,10 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from .._display.text import listed, plural
 from . import cache as cached
 from . import sources
-from .conflicts import resolution_error
+from .conflicts import conflict_cause, is_absent, refuses, resolution_error
+from .contradictions import remade
 from .gathered import HostBuild, Platform, Wheel
-from .indexes import Indexes
+from .indexes import FIRST, Indexes
 from .lockfiles import Direct
 from .locks import Pinned, read_compiled
 from .progress import tell
@@ -56,6 +57,10 @@ class Fetching:
     def environment(self) -> dict[str, str]:
         """The variables by which uv and pip ask the same indexes."""
         return self.indexes.environment(os.environ)
+
+    def hashed_by(self, name: str) -> str:
+        """The lock that has the hashes of a distribution; "" where an index says them."""
+        return ""
 
     def files(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[HostBuild]]:
         """The wheels of `pins`, and what only a host can build."""
@@ -104,8 +109,21 @@ class Fetching:
             words.append(folder / "pyproject.toml")
         done = run([*words, *options], _COMPILE_SECONDS, cwd=self.work, extra_env=self.environment())
         if done.status:
-            raise resolution_error(what, done.stderr, self.platform.python, self.indexes.told())
+            said = done.stderr + self._refused([*words, *options], done.stderr)
+            raise resolution_error(what, said, self.platform.python, self.indexes.told())
         return done.stdout or (known.read_text(encoding="utf-8") if preferred else "")
+
+    def _refused(self, words: Sequence[str | Path], said: str) -> str:
+        """What uv says of an index that lets nobody in, asked once more: it passes over such a one without a word
+        where all indexes are asked for the best version."""
+        asked = self.environment()
+        strategy = asked.get("UV_INDEX_STRATEGY") or os.environ.get("UV_INDEX_STRATEGY", FIRST)
+        absent = "No solution found" in said and is_absent(conflict_cause(said, self.platform.python))
+        if not absent or refuses(said) or strategy == FIRST:
+            return ""
+        more = {**asked, "UV_INDEX_STRATEGY": FIRST}
+        done = run(words, _COMPILE_SECONDS, cwd=self.work, extra_env=more)
+        return f"\nhint: {done.stderr.partition('hint: ')[2]}" if refuses(done.stderr) else ""
 
     def fetched(self, direct: Direct) -> Path:
         """The file at the URL of a distribution that is no index's."""
@@ -139,7 +157,7 @@ class Fetching:
             found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", done)
             name = str(canonicalize_name(found[1])) if found else ""
             if name not in left:
-                raise _pip_error(done)
+                raise _pip_error(done, self.hashed_by)
             without.append(left.pop(name))
         wheels = [cached.store(self.cache, path) for path in sorted(out.glob("*.whl"))]
         absent = sorted(set(left) - {wheel.name for wheel in wheels})
@@ -183,7 +201,7 @@ class Fetching:
         if not files:
             raise_for_network(what, said)
             if "DO NOT MATCH THE HASHES" in said:
-                raise _pip_error(said)
+                raise _pip_error(said, self.hashed_by)
             if "No matching distribution" in said:
                 raise WheelMissing(
                     f"{what}: neither a wheel for {self.where()} nor a source; allow another version of it"
@@ -312,14 +330,19 @@ def accept(path: Path, platform: Platform, what: str) -> None:
         )
 
 
-def _pip_error(said: str) -> WheelhouseError:
-    """The error for what pip said when it could not bring the files of a lock."""
+def _pip_error(said: str, named_by: Callable[[str], str]) -> WheelhouseError:
+    """The error for what pip said when it could not bring the files of a lock; `named_by` says which file or index has
+    the hashes of a distribution."""
     raise_for_network("gathering wheels", said)
     if "DO NOT MATCH THE HASHES" in said:
-        found = re.search(r"DO NOT MATCH THE HASHES.*?\n\s+(\S+)", said, re.DOTALL)
+        file_name = r"(?: from (?:\S*/)?([^\s/#]+\.(?:whl|gz|zip|bz2|tgz)))?"
+        found = re.search(rf"DO NOT MATCH THE HASHES.*?\n\s+(\S+){file_name}", said, re.DOTALL)
+        what, file = (found[1], found[2]) if found else ("a file", None)
+        lock = named_by(str(canonicalize_name(what.partition("==")[0])))
+        again = f"{remade(lock)} where the file is right" if lock else "find out which of the indexes has the right one"
         return BadLock(
-            f"{found[1] if found else 'a file'} is not the file that the lock names: its hash differs; "
-            "make the lock again, or find out who changed the file"
+            f"{what}{f' ({file})' if file else ''} is not the file that {lock or 'the index'} names: its hash differs; "
+            f"{again}, or find out who changed the file"
         )
     return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
 

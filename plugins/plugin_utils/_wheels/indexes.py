@@ -26,6 +26,8 @@ from .tools import BadSource, pip, redact, run, toml
 _PIP_KEYS = ("index-url", "extra-index-url", "find-links", "trusted-host", "no-index", "constraint", "keyring-provider")
 _OPTION_URL = re.compile(r"(?:^|\s)(-[a-z]|--[a-z-]+)[=\s]*['\"]?([a-z][a-z0-9+.-]*://[^\s'\"]+)")
 _BEST = "unsafe-best-match"
+FIRST = "first-index"
+"""How uv asks several indexes where nobody says otherwise."""
 _UV_WORDS = {
     "index-strategy": "UV_INDEX_STRATEGY",
     "keyring-provider": "UV_KEYRING_PROVIDER",

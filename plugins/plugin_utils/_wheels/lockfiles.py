@@ -19,13 +19,6 @@ from .tools import BadSource, redact
 LOCKFILES = ("pylock.toml", "uv.lock", "poetry.lock", "pdm.lock", "Pipfile.lock")
 FOLLOWING = ("uv.lock", "poetry.lock", "pdm.lock")
 """Those that say the versions of what the project's own metadata asks for."""
-_MAKES = {"uv.lock": "uv lock", "poetry.lock": "poetry lock", "pdm.lock": "pdm lock", "Pipfile.lock": "pipenv lock"}
-
-
-def remade(label: str) -> str:
-    """What makes a lock again, by the words that name it in messages."""
-    command = next((command for name, command in _MAKES.items() if re.search(rf"(^|/){name}\b", label)), "")
-    return f"make it again with `{command}`" if command else "make it again"
 
 
 @dataclass(frozen=True)
@@ -107,4 +100,4 @@ def _repository(name: str, place: str, vcs: str, where: str, more: tuple[str, st
     return Direct(name, "git", f"{head}{mark}{host}{slash}{inner}", where, revision, more[0], (), more[1])
 
 
-__all__ = ["FOLLOWING", "LOCKFILES", "Direct", "direct_of", "remade"]
+__all__ = ["FOLLOWING", "LOCKFILES", "Direct", "direct_of"]

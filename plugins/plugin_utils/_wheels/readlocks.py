@@ -20,7 +20,8 @@ from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from .._edge import Json
-from .lockfiles import Direct, direct_of, remade
+from .contradictions import remade
+from .lockfiles import Direct, direct_of
 from .locks import Pinned, applies
 from .tools import BadLock, BadSource, toml
 

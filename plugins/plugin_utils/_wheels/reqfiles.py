@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Final
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
 
 from .._source.requirements import Stated
@@ -25,31 +24,8 @@ from .tools import BadLock
 _ARCHIVES = (".whl", ".tar.gz", ".zip", ".tar.bz2", ".tgz")
 _QUIET = ("--use-pep517", "--no-build-isolation")  # so it is done in any case, or what is built is the same
 CHOOSE = "or say which one counts with source.requirements or source.lock"
-
-
-def lacks(label: str, name: str, owner: str, python: str, wanted: str = "") -> BadLock:
-    """The error for a lock without what something in it needs: mostly one that was made for another Python. `wanted`:
-    the Pythons that the project is for, by its requires-python."""
-    if excludes(wanted, python):
-        return BadLock(
-            f"{label}: it is for Python {wanted} (requires-python of the project), and Python {python} is what it is "
-            f"to run with, for which it lacks {name}, which {owner} needs; have headcount_python name a Python "
-            f"{wanted} of the host (--python of new-app: one of this machine)"
-        )
-    return BadLock(
-        f"{label}: {name} is needed by {owner} with Python {python} and is not in the lock; make the lock again with "
-        f"that Python, {CHOOSE}"
-    )
-
-
-def excludes(wanted: str, python: str) -> bool:
-    """Whether a project's requires-python rules out a Python; one that nobody can read rules out none."""
-    try:
-        return bool(wanted) and not SpecifierSet(wanted).contains(python, prereleases=True)
-    except InvalidSpecifier:
-        return False
-
-
+OWN = "the project's metadata"
+"""What a project asks for in its pyproject.toml, setup.cfg or setup.py, in messages."""
 _MARKS: Final = (
     (codecs.BOM_UTF8, "utf-8"),
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -330,4 +306,4 @@ def _extras(text: str) -> tuple[str, ...]:
     return tuple(word for word in re.split(r"[\[\], ]+", text) if word)
 
 
-__all__ = ["CHOOSE", "Declared", "Reading", "direct_line", "requirements_file", "stated_requirements"]
+__all__ = ["CHOOSE", "OWN", "Declared", "Reading", "direct_line", "requirements_file", "stated_requirements"]

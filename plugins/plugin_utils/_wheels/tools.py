@@ -78,6 +78,14 @@ class ResolutionConflict(WheelhouseError):
         self.detail = detail
 
 
+class CannotBuild(WheelhouseError):
+    """Distribution `name` cannot be built, which has to be done to see what it depends on."""
+
+    def __init__(self, message: str, name: str) -> None:
+        super().__init__(message)
+        self.name = name
+
+
 class NetworkUnreachable(WheelhouseError):
     """The package index or the repository could not be reached."""
 
@@ -217,6 +225,12 @@ def raise_for_network(what: str, text: str) -> None:
     if is_network(text):
         lines = [line.strip(" ×╰─▶") for line in redact(text).splitlines() if is_network(line)]
         hosts = list(dict.fromkeys(found for line in lines for found in _hosts(line)))
+        refused = _REFUSED.search(text)
+        if refused:
+            raise NetworkUnreachable(
+                f"{what}: {listed(hosts, 3) or 'an index'} answered {refused[1]}: give it a user and a password that "
+                "it takes, in the settings that name it, a keyring or ~/.netrc"
+            )
         verb = "were" if len(hosts) > 1 else "was"
         raise NetworkUnreachable(
             f"{what}: {listed(hosts, 3) or 'the network'} {verb} not reachable from the controller "
@@ -224,6 +238,7 @@ def raise_for_network(what: str, text: str) -> None:
         )
 
 
+_REFUSED = re.compile(r"HTTP status client error \(((?:401|403|407) [\w ]+)\)")
 _HOST = re.compile(
     r"\b(?:https?|ssh|git)://(?:[^/\s@]*@)?(\[[^\]\s]+\](?::\d+)?|[^/\s'\"`)>]+)|\bhost='([^']+)'|"
     r"(?:resolve host:?|connect to host|resolve hostname) ([\w.-]+)",

@@ -38,6 +38,8 @@ from . import cache as cached
 from . import indexes, kept, sources
 from .archives import missing, pack, pack_tree
 from .commits import Commits, known_set
+from .conflicts import lines_about
+from .contradictions import lacks
 from .declared import Declared, declared, project_sources
 from .fetch import Fetching, accept
 from .files import shipped
@@ -46,12 +48,12 @@ from .inspection import check_credentials, check_whole, other_way
 from .lockfiles import Direct, direct_of
 from .locks import Pinned, exact, outside, read_compiled
 from .progress import tell
-from .reqfiles import lacks
 from .sources import Source, source_identity
 from .tools import (
     BadLock,
     BadSource,
     BuildFailed,
+    CannotBuild,
     NetworkUnreachable,
     ResolutionConflict,
     ToolMissing,
@@ -521,6 +523,8 @@ class _Gathering(Fetching):
         self._kept = self._kept_path(asked, [*beside, *limits, *told.overrides, *told.only_binary])
         try:
             return self.compile(asked.what, lines, options, limits, overrides, kept.read(self._kept))
+        except CannotBuild as said:
+            raise CannotBuild(f"{said}{lines_about(said.name, told.requirements)}", said.name) from None
         except ResolutionConflict as said:
             error = self.without_wheel(asked.what, said)
             raise ResolutionConflict(self._conflict(error), error.cause, error.detail) from None
@@ -535,12 +539,14 @@ class _Gathering(Fetching):
     def _conflict(self, error: ResolutionConflict) -> str:
         """A conflict with the lines of the project's files that it is about."""
         told, cause = self._told, error.cause.lower()
-        places = [f"{where} has {text}" for where, text in told.requirements if text.lower() in cause]
-        message = f"{error} ({listed(places, 4)})" if places else str(error)
+        message = f"{error}{lines_about(cause, told.requirements)}"
         pinned = told.made and any(pin.name not in exact(self.extra) for pin in told.pins)
         if pinned and "the host has python" not in cause:
             message += f"; {self._label()} says which versions: make it again after a change of what is required"
         return message
+
+    def hashed_by(self, name: str) -> str:
+        return self._label() if any(pin.name == name and pin.hashes for pin in self._told.pins) else ""
 
     def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
         """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""

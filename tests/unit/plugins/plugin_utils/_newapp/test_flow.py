@@ -343,8 +343,8 @@ def test_a_lock_that_a_person_names_is_in_the_entry_and_is_gathered_by(tmp_path:
     ("answers", "words"),
     [
         (Answers(lock="/nowhere/x.lock"), "--lock is '/nowhere/x.lock', which is no file"),
-        (Answers(requirements=("none.txt",)), "--requirements is 'none.txt', which is no file of the project"),
-        (Answers(requirements=("/etc/os-release.txt",)), "which is no file of the project"),
+        (Answers(requirements=("none.txt",)), "--requirements is 'none.txt', which is no file (looked for in "),
+        (Answers(requirements=("/etc/os-release.txt",)), "which is no file: allowed is a file of the project"),
         (Answers(subdirectory="../x"), "--subdirectory is '../x': allowed is a folder in the source"),
         (Answers(entry_point="app.py:app"), "--entry-point is 'app.py:app': 'app.py' is a file"),
     ],

@@ -247,3 +247,15 @@ def test_the_settings_of_a_project(
 )
 def test_a_program_is_that_of_the_release(tmp_path: Path, line: str, run: str) -> None:
     assert [item.run for item in hinted(tmp_path, {"Procfile": f"release: {line}\n"}).prepares] == [run]
+
+
+@pytest.mark.parametrize(
+    "line", ["gunicorn -c deploy/server.py shop:app", "gunicorn --config=file:deploy/server.py shop"]
+)
+def test_the_hooks_of_a_file_that_gunicorn_is_given_are_seen(tmp_path: Path, line: str) -> None:
+    (tmp_path / "deploy").mkdir()
+    text = "workers = 3\ntimeout = 90\ndef child_exit(server, worker):\n    pass\n"
+    (tmp_path / "deploy/server.py").write_text(text, encoding="utf-8")
+    (tmp_path / "Procfile").write_text(f"web: {line}\n", encoding="utf-8")
+    found = hints.read(tmp_path, ["Procfile", "deploy/server.py", "other.py"])
+    assert (found.hooks, found.timeout) == ({"deploy/server.py": ("child_exit",)}, 90)

@@ -681,3 +681,20 @@ def test_settings_that_nothing_names_are_a_guess_that_is_asked_about_first() -> 
     found = with_tree(replace(SITE, settings_module="site.settings.live", static_root=None), Hints(django=known))
     assert found.entry["environment"] == {"DJANGO_SETTINGS_MODULE": "site.settings.live"}
     assert any("with which settings do hosts run?" in item.text for item in found.questions if item.must)
+
+
+def test_what_an_image_gives_the_libraries_of_its_app_is_carried_or_asked_about() -> None:
+    given = {
+        "PROMETHEUS_MULTIPROC_DIR": ("/tmp/counts", "docker/Dockerfile"),
+        "OTEL_SERVICE_NAME": ("shop", "docker/Dockerfile"),
+        "PATH": ("/opt/venv/bin:$PATH", "docker/Dockerfile"),
+        "FLASK_THING": ("1", ".flaskenv"),
+        "MODE": ("live", "docker/Dockerfile"),
+    }
+    hints = Hints(variables=given, hooks={"deploy/server.py": ("child_exit",)})
+    found = proposal(replace(APP, variables=(Variable("MODE"),)), hints)
+    assert found.entry["environment"] == {"MODE": "live", "PROMETHEUS_MULTIPROC_DIR": "/tmp"}
+    told = questions(found)
+    assert "QUESTION: does a library need OTEL_SERVICE_NAME? docker/Dockerfile gives it a value" in told
+    assert "QUESTION: are the hooks of deploy/server.py needed (child_exit)?" in told
+    flow.check(found, render.text(found))

@@ -140,3 +140,30 @@ def test_a_variable_that_no_app_may_have_is_told_before_anything_is_looked_at(
 def test_what_no_inventory_can_hold_is_no_answer(tmp_path: Path, answers: Answers) -> None:
     with pytest.raises(Unknown, match=r"^--[a-z-]+ is .*, which (holds a NUL|is not UTF-8): no inventory can hold it"):
         answered(given(str(tmp_path), tmp_path, tmp_path), answers)
+
+
+@pytest.mark.parametrize("option", ["lock", "requirements"])
+def test_a_file_is_looked_for_in_the_project_and_then_in_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+) -> None:
+    shop, here = tmp_path / "shop", tmp_path / "here"
+    for folder in (shop, here):
+        folder.mkdir()
+    monkeypatch.chdir(here)
+    found = given(str(shop), tmp_path, tmp_path)
+
+    def said(word: str) -> object:
+        answers = Answers(lock=word) if option == "lock" else Answers(requirements=(word,))
+        return answered(found, answers).source[option]
+
+    with pytest.raises(Unknown) as caught:
+        said("web.txt")
+    assert f"--{option} is 'web.txt', which is no file (looked for in {shop}, then in {here})" in str(caught.value)
+    (here / "web.txt").touch()
+    if option == "lock":
+        assert said("web.txt") == "web.txt"
+    else:
+        with pytest.raises(Unknown, match="which is not in the project: put it there, or name --lock"):
+            said("web.txt")
+    (shop / "web.txt").touch()
+    assert said("web.txt") == (str(shop / "web.txt") if option == "lock" else ["web.txt"])

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import declared, sources
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.contradictions import lacks
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.lockfiles import Direct, direct_of
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.locks import Pinned
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.reqfiles import lacks
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadLock, BadSource
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 

@@ -102,6 +102,60 @@ def test_a_version_that_needs_another_python_names_the_variable() -> None:
     )
 
 
+ABSENT = (
+    "Because nclib was not found in the package registry and you require nclib==1.2, we can conclude that your "
+    "requirements are unsatisfiable.\n\n"
+)
+ASKED = "http://***@127.0.0.1:9931/simple (pip's settings), the public index that uv and pip know by themselves"
+
+
+@pytest.mark.parametrize(
+    ("hint", "status"),
+    [
+        ("hint: An index URL (http://127.0.0.1:9931/simple) could not be queried due to a lack of valid authentication "
+         "credentials (401 Unauthorized)\n", "401 Unauthorized"),
+        ("      hint: An index URL (http://127.0.0.1:9931/simple) could not be queried due to a lack\n      of valid "
+         "authentication credentials (401 Unauthorized).\n", "401 Unauthorized"),
+        ("hint: An index (http://127.0.0.1:9931/simple) returned a 403 Forbidden error. Check that the index URL is "
+         "correct and the credentials are valid.\n", "403 Forbidden"),
+    ],
+)  # fmt: skip
+def test_an_index_that_lets_nobody_in_is_named(hint: str, status: str) -> None:
+    error = conflicts.resolution_error("source path 'x'", HEAD + ABSENT + hint, "3.11", ASKED)
+    assert str(error) == (
+        "source path 'x': nclib was not found in the package index; the index http://127.0.0.1:9931/simple (pip's "
+        f"settings) answered {status}, so that nobody knows what it has: give it a user and a password that it takes, "
+        "in the settings that name it, a keyring or ~/.netrc, or leave it out where it has nothing of the project"
+    )
+    assert "correct the name or the version" in str(
+        conflicts.resolution_error("source path 'x'", HEAD + ABSENT, "3.11", ASKED)
+    )
+
+
+def test_a_url_that_lets_nobody_in_is_no_network_that_is_away() -> None:
+    text = (
+        "error: Failed to download `x @ http://127.0.0.1:9931/x-1.0.whl`\n  cause: Failed to fetch: "
+        "http://127.0.0.1:9931/x-1.0.whl\n  cause: HTTP status client error (401 Unauthorized) for url (http://h/x)\n"
+    )
+    with pytest.raises(tools.NetworkUnreachable, match=r"^shop: 127\.0\.0\.1:9931 answered 401 Unauthorized: give it"):
+        tools.raise_for_network("shop", text)
+
+
+@pytest.mark.parametrize(
+    ("words", "lines"),
+    [
+        ("there is no version of click==99.0", "requirements.txt, line 2 has click==99.0"),
+        ("nclib-x was not found in the package index", "a.txt, line 7 has NClib-X>=1"),
+        ("jsmin", "a.txt, line 9 has jsmin==2.2.2"),
+        ("x was not found", ""),
+    ],
+)
+def test_the_lines_that_words_are_about(words: str, lines: str) -> None:
+    told = (("requirements.txt, line 2", "click==99.0"), ("a.txt, line 7", "NClib-X>=1"),
+            ("a.txt, line 8", "nclib-x-more"), ("a.txt, line 9", "jsmin==2.2.2"))  # fmt: skip
+    assert conflicts.lines_about(words, told) == (f" ({lines})" if lines else "")
+
+
 def test_older_uv_draws_a_tree() -> None:
     text = "  × No solution found when resolving dependencies:\n  ╰─▶ Because it is late, we can conclude nothing.\n"
     assert conflicts.conflict_cause(text, "3.11") == "Because it is late, we can conclude nothing"

@@ -339,15 +339,31 @@ def test_a_version_without_a_wheel_names_the_pythons_that_it_has_one_for(
     assert fetching.with_newer(build).pythons == ("3.9", "3.10")
 
 
-def test_a_file_that_is_not_the_locked_one(tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("named", ["app.lock", "uv.lock", ""])
+def test_a_file_that_is_not_the_locked_one(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch, named: str
+) -> None:
     said = (
-        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. ...\n    flask==3.1.3 from file:\n"
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. ...\n"
+        "    flask==3.1.3 from https://files.example/a/flask-3.1.3-py3-none-any.whl#sha256=ab (from -r x.txt):\n"
     )
     monkeypatch.setattr(index, "_download", lambda words: Done(1, "", said))
-    with pytest.raises(
-        wheelhouse.BadLock, match=r"^flask==3\.1\.3 is not the file that the lock names: its hash differs"
-    ):
-        gather(tmp_path)
+    digest = "a" * 64
+    text = f"flask==3.1.3 --hash=sha256:{digest}\n"
+    if named == "uv.lock":
+        text = (
+            '[[package]]\nname = "flask"\nversion = "3.1.3"\nsource = {registry = "x"}\n'
+            f'wheels = [{{url = "x", hash = "sha256:{digest}"}}]\n'
+        )
+    if named:
+        (tmp_path / named).write_text(text, encoding="utf-8")
+    who = named or "the index"
+    fix = {"uv.lock": "make it again with `uv lock` where", "app.lock": "make it again where", "": "find out which of"}
+    with pytest.raises(wheelhouse.BadLock) as caught:
+        gather(tmp_path, "flask", lock=named or None)
+    assert str(caught.value).startswith(
+        f"flask==3.1.3 (flask-3.1.3-py3-none-any.whl) is not the file that {who} names: its hash differs; {fix[named]}"
+    )
 
 
 def test_a_lock_decides_versions_and_hashes(tmp_path: Path, index: Index) -> None:
