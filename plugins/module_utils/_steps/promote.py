@@ -5,7 +5,9 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from dataclasses import replace
+from datetime import datetime
 
 from .._declaration.app import Plain
 from .._generation import data, generations, ledger, store, truth, volatile
@@ -41,6 +43,8 @@ def promote(app: AppOnHost, number: int, verdict: Plain | None = None) -> dict[s
             raise StepFailed("promote", unwritten[0])
         fail_if_no_room(app.systemd, "promote")
         _fail_if_users_lose(app, old, record.app)
+        if old is not None:
+            _fail_if_closed(app, record.created)
         former = _former(app, old, record.app)
         before, was = app.known(old), guarding.before(app, old)
         seen = switch_counted(app, old, number, record.app, former=former)
@@ -84,6 +88,23 @@ def _fail_if_users_lose(app: AppOnHost, old: int | None, declared: Plain) -> Non
             "promote",
             f"users would lose what they gave to generation {old}, which is live: {volatile.words(found)}. To bring it "
             f"along, stop the app's writing and `cp /proc/{pid}/root{found[0]} {app.layout.data}/`",
+        )
+
+
+def _fail_if_closed(app: AppOnHost, staged: str | None) -> None:
+    """StepFailed where somebody stopped the public socket since the generation was `staged`: users are kept out for a
+    reason that this run knows nothing of. One that was closed before was opened by the stage, which said so."""
+    unit, name = app.layout.public_socket_unit, "InactiveEnterTimestampMonotonic"
+    found = app.systemd.properties(unit, "ActiveState", name)
+    stopped = found.get(name, "")
+    if staged is None or found.get("ActiveState") != "inactive" or not stopped.isdigit():
+        return
+    ago = time.monotonic() - int(stopped) / 1e6
+    if int(stopped) and datetime.fromisoformat(staged.replace("Z", "+00:00")).timestamp() < time.time() - ago:
+        raise StepFailed(
+            "promote",
+            f"{unit} was stopped {ago:.0f} s ago, while this run was under way: whoever did keeps users out, so that "
+            f"it is not opened; start it (`systemctl start {unit}`), or run again, which opens it and says so before",
         )
 
 

@@ -69,6 +69,21 @@ def socket_stopped(scene: Scene) -> None:
     scene.seen.window = [begin, time.time()]
 
 
+def closed_meanwhile(scene: Scene) -> None:
+    """Somebody keeps users out while a run is under way: it does not let them in."""
+    staged = scene.engine.steps(APP, ("stage", scene.request()), "finish", gone=scene.gone())
+    number = int(staged[-1]["number"])
+    begin = time.time()
+    scene.sh(f"systemctl stop {APP}.socket '{APP}@*'")
+    done = scene.engine.steps(APP, "promote", number=number, gone=scene.gone())
+    scene.seen.told.append(str(done[-1].get("failed")))
+    scene.seen.must(f"{APP}.socket was stopped" in scene.seen.told[-1], f"it was not refused: {done[-1]}")
+    states = scene.sh(f"systemctl is-active {APP}.socket '{APP}@*'").split()
+    scene.seen.must("active" not in states, f"after that they are {states}")
+    next_run(scene)
+    scene.seen.window = [begin, time.time()]
+
+
 def _newest_good_but(scene: Scene, live: int | None) -> int:
     """The newest good generation that is not live: what a rollback may name."""
     good = (one["number"] for one in scene.engine.status(APP)["generations"] if one["status"] == "good")
@@ -399,6 +414,12 @@ HAND = [
         "the public socket's unit is stopped",
         "the instance serves on; the next run opens the socket again, with a gap",
         socket_stopped,
+    ),
+    Row(
+        "hand/closed-meanwhile",
+        "socket and instance are stopped by hand while a run is under way",
+        "the run does not let users in and says why; the next one does",
+        closed_meanwhile,
     ),
     Row(
         "hand/release-edited",

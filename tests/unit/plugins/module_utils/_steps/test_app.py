@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -168,6 +170,22 @@ class TestBroken:
             'generation 2 was broken, so it left first: GET / answered 500 (2 of 2 requests; "ok")'
         )
         assert host.last()["told"] == done["told"]
+
+    @pytest.mark.parametrize(
+        ("state", "stopped_ago", "refused"),
+        [("inactive", 5, True), ("inactive", 500, False), ("active", 5, False), ("failed", 5, False)],
+    )
+    def test_a_socket_that_somebody_stopped_meanwhile_is_not_opened(
+        self, host: Host, monkeypatch: pytest.MonkeyPatch, state: str, stopped_ago: int, refused: bool
+    ) -> None:
+        at = str(int((time.monotonic() - stopped_ago) * 1e6))
+        found = {"ActiveState": state, "InactiveEnterTimestampMonotonic": at}
+        monkeypatch.setattr(host.app.systemd, "properties", lambda *names: found)
+        staged = ledger.now_text(lambda: time.time() - 60)
+        with pytest.raises(StepFailed) if refused else contextlib.nullcontext() as failed:
+            promote._fail_if_closed(host.app, staged)
+        if failed is not None:
+            assert "shop.socket was stopped 5 s ago, while this run was under way" in failed.value.cause
 
     def test_a_revert_takes_back_what_its_run_promoted_and_nothing_else(self, host: Host) -> None:
         with pytest.raises(StepFailed) as failed:
