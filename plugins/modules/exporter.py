@@ -79,7 +79,7 @@ def main() -> None:
         module.exit_json(changed=False, listen="", **({"cause": cause} if listen else {}))
     if module.check_mode:
         module.exit_json(changed=seen() != listen, listen=listen)
-    in_the_way = foreign() if listen else []
+    in_the_way = foreign(unit=UNIT) if listen else []
     if in_the_way:
         module.fail_json(msg=f"nothing was changed: {'; '.join(in_the_way)}", listen=installed())
     try:

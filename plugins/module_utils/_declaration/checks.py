@@ -18,6 +18,7 @@ from .fields import Invalid
 
 _APP_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,22}")
 _WHEEL_STORE: Final = "wheels"
+_OWN: Final = frozenset({"headcount", "headcount-boot", "headcount-exporter"})
 _MODULE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]*(\.[A-Za-z0-9_][A-Za-z0-9_-]*)*")  # what importlib finds
 _PIN: Final = re.compile(
     r"(?P<name>[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)\s*(?P<extras>\[[A-Za-z0-9._,\s-]+\])?"
@@ -61,6 +62,8 @@ def app_name(text: str) -> str:
         raise Invalid("the ending -trial is used for candidates", text[: -len("-trial")] or None)
     if text == _WHEEL_STORE:
         raise Invalid("the folder of that name holds the wheels of all apps", f"{text}-app")
+    if text in _OWN:
+        raise Invalid("units and commands of that name are Headcount's own", f"my-{text}")
     if not _APP_NAME.fullmatch(text) or text.endswith("-"):
         better = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-0123456789")[:23].strip("-")
         raise Invalid("", better if better and _APP_NAME.fullmatch(better) else None)

@@ -13,7 +13,6 @@ import stat
 
 from .._os.paths import COMMANDS, HOME, LOCAL_FACT, UNITS, present_apps
 
-BOOT_UNIT = f"{UNITS}/headcount-boot.service"
 WRITTEN = b"Written by Headcount."
 
 _HEAD, _MOST = 200, 1 << 20
@@ -58,11 +57,11 @@ def _head(path: str, most: int) -> bytes | None:
         return b""
 
 
-def foreign(root: str = "/") -> list[str]:
+def foreign(root: str = "/", unit: str = "headcount-boot.service") -> list[str]:
     """What is not Headcount's in the places of its own, each in a sentence with the fix."""
     found = [path for path in COMMANDS if not is_own_text(os.path.join(root, path))]
-    unit, fact = os.path.join(root, BOOT_UNIT), os.path.join(root, LOCAL_FACT)
-    found += [BOOT_UNIT] if not masked(unit) and not is_own_text(unit) else []
+    path, fact = os.path.join(root, UNITS, unit), os.path.join(root, LOCAL_FACT)
+    found += [f"{UNITS}/{unit}"] if not masked(path) and not is_own_text(path) else []
     found += [LOCAL_FACT] if os.path.isdir(fact) or not is_own_fact(fact) else []
     told = [
         f"/{path} is not Headcount's, which has a file of its own by that name: move it to another name, and run again"

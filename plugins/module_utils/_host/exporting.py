@@ -8,6 +8,7 @@ import os
 import time
 
 from .._generation.reloads import Manager, fail_if_full, try_reload
+from .._generation.shared import is_own_text
 from .._os.exporterunit import UNIT, installed, masked, unit
 from .._os.files import make_directory, remove_file, replace_link, write_file
 from .._os.paths import UNITS
@@ -71,9 +72,9 @@ def _why(manager: Systemd, listen: str, begin: float) -> str:
 
 
 def uninstall(root: str = "/", systemd: Systemd | None = None) -> bool:
-    """Take the exporter off the host. True when it was there; one that is masked is left."""
+    """Take the exporter off the host. True when it was there; one that is masked, or somebody else's, is left."""
     path = os.path.join(root, UNITS, UNIT)
-    if not os.path.lexists(path) or masked(root):
+    if not os.path.lexists(path) or masked(root) or not is_own_text(path):
         return False
     manager = systemd or Manager()
     manager.stop(UNIT)

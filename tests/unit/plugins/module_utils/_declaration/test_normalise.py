@@ -1209,6 +1209,14 @@ def test_the_folder_of_the_wheels_is_no_app() -> None:
     assert "holds the wheels of all apps" in problems[0].text
 
 
+@pytest.mark.parametrize("name", ["headcount", "headcount-boot", "headcount-exporter"])
+def test_the_names_of_headcounts_own_units_are_no_apps(name: str) -> None:
+    app = {"name": name, "source": {"path": "app"}, "entry_point": "a:app", "listen": "0.0.0.0:8000"}
+    problems = declaration.normalise_apps([app], "web1")[1]
+    assert "units and commands of that name are Headcount's own" in problems[0].text
+    assert f"my-{name}" in problems[0].text
+
+
 def test_a_path_of_the_load_that_is_none_beside_others() -> None:
     problems = refusals(app(load={"paths": [5, {"weight": 2}, "/"]}))
     assert [problem.split(" ")[0] for problem in problems] == [

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes, localfact, shared
-from ansible_collections.headcount.gunicorn.plugins.module_utils._host import boot
+from ansible_collections.headcount.gunicorn.plugins.module_utils._host import boot, exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import COMMANDS, LOCAL_FACT, Layout
 
+BOOT_UNIT, EXPORTER = "etc/systemd/system/headcount-boot.service", "etc/systemd/system/headcount-exporter.service"
 THEIRS = "#!/bin/sh\necho theirs\n"
 
 
@@ -38,12 +39,12 @@ def put(root: Path, path: str, text: str = THEIRS) -> Path:
 def test_nothing_is_in_the_way_on_a_fresh_host_or_of_headcounts_own(tmp_path: Path) -> None:
     assert shared.foreign(str(tmp_path)) == []
     _hosttool.install({}, str(tmp_path))
-    put(tmp_path, shared.BOOT_UNIT, boot.UNIT_TEXT)
+    put(tmp_path, BOOT_UNIT, boot.UNIT_TEXT)
     localfact.update(Layout("shop", str(tmp_path)), lambda _: {"generation": 3})
     assert shared.foreign(str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("path", [*COMMANDS, shared.BOOT_UNIT, LOCAL_FACT])
+@pytest.mark.parametrize("path", [*COMMANDS, BOOT_UNIT, LOCAL_FACT])
 def test_what_is_of_somebody_elses_is_told_to_every_app(tmp_path: Path, path: str) -> None:
     put(tmp_path, path)
     (words,) = shared.foreign(str(tmp_path))
@@ -66,7 +67,7 @@ def test_an_empty_fact_is_nobodys(tmp_path: Path) -> None:
     assert json.loads(fact.read_text()) == {"shop": {"generation": 3}}
 
 
-@pytest.mark.parametrize("path", [COMMANDS[0], shared.BOOT_UNIT, LOCAL_FACT])
+@pytest.mark.parametrize("path", [COMMANDS[0], BOOT_UNIT, LOCAL_FACT])
 def test_a_link_or_a_pipe_of_that_name_is_not_followed(tmp_path: Path, path: str) -> None:
     end = put(tmp_path, "elsewhere", "# Written by Headcount.\n{}")
     link = tmp_path / path
@@ -79,7 +80,7 @@ def test_a_link_or_a_pipe_of_that_name_is_not_followed(tmp_path: Path, path: str
 
 
 def test_a_unit_at_boot_that_somebody_masked_stays_so(tmp_path: Path) -> None:
-    unit = tmp_path / shared.BOOT_UNIT
+    unit = tmp_path / BOOT_UNIT
     unit.parent.mkdir(parents=True)
     unit.symlink_to(os.devnull)
     assert boot.install(str(tmp_path), MANAGER) is False
@@ -88,9 +89,18 @@ def test_a_unit_at_boot_that_somebody_masked_stays_so(tmp_path: Path) -> None:
 
 
 def test_a_unit_at_boot_of_somebody_elses_stays_where_the_last_app_goes(tmp_path: Path) -> None:
-    unit = put(tmp_path, shared.BOOT_UNIT)
+    unit = put(tmp_path, BOOT_UNIT)
     boot.uninstall_if_idle(str(tmp_path), MANAGER)
     assert unit.read_text() == THEIRS
+
+
+def test_an_exporter_of_somebody_elses_is_neither_replaced_nor_taken_away(tmp_path: Path) -> None:
+    unit = put(tmp_path, EXPORTER)
+    assert exporting.uninstall(str(tmp_path), MANAGER) is False
+    assert unit.read_text() == THEIRS
+    assert shared.foreign(str(tmp_path)) == []
+    (words,) = shared.foreign(str(tmp_path), "headcount-exporter.service")
+    assert words.startswith(f"/{EXPORTER} is not Headcount's")
 
 
 def test_a_closed_folder_with_something_in_it_is_not_opened_for_the_first_app(tmp_path: Path) -> None:
