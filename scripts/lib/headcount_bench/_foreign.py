@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -238,11 +237,11 @@ SHAPES: dict[str, tuple[str, Shape]] = {
     "commands": (
         "an admin's own /usr/local/sbin/headcount, headcount-boot.service and headcount.fact",
         Shape(
-            f"mkdir {ASIDE}; mv {' '.join(COMMON)} {ASIDE}; "
+            f"mkdir {ASIDE}; for path in {' '.join(COMMON)}; do test -e $path && mv $path {ASIDE}; done; "
             + "".join(file(path, "#!/bin/sh\n# theirs\n") + f"chmod 755 {path}\n" for path in COMMON),
             r"".join(rf"(?=.*{re.escape(path)} is not Headcount's)" for path in COMMON),
-            f"mv {ASIDE}/headcount {os.path.dirname(COMMON[0])}; mv {ASIDE}/*.service {ETC}; "
-            f"mv {ASIDE}/*.fact {os.path.dirname(COMMON[2])}; rmdir {ASIDE}; systemctl daemon-reload",
+            f"for path in {' '.join(COMMON)}; do rm $path; ours={ASIDE}/${{path##*/}}; "
+            f"test -e $ours && mv $ours $path; done; rmdir {ASIDE}; systemctl daemon-reload",
         ),
     ),
     "address-is-a-file": (
