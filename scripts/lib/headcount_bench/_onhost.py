@@ -142,7 +142,8 @@ def main() -> int:
     for name, arguments in request["ops"]:
         begin = time.monotonic()
         try:
-            if name == "stage":
+            if name == "stage":  # in the order of the module
+                importlib.import_module("headcount._steps.stage").check_clashes(app, arguments["app"])
                 hosttool.install(hosttool.own_sources())
                 if arguments.get("archive") and os.path.exists(arguments["archive"]):
                     releases.unpack(arguments["archive"])
