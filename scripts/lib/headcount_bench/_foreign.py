@@ -51,7 +51,8 @@ GENERATOR = "#!/bin/sh\nprintf '[Socket]\\nListenStream=/run/till.old\\n' > $1/t
 class Shape:
     """Something of somebody else's. `make`: shell that makes it, `serves`: the unit that answers, if one does.
 
-    `told`: a pattern of what the refusal must name. `changes`: of the app's declaration. `undo`: shell.
+    `told`: a pattern of what the refusal must name. `changes`: of the app's declaration. `undo`: shell. `tool`:
+    whether it is in the place of the host's own tool, which cannot be asked meanwhile.
     """
 
     make: str
@@ -60,6 +61,7 @@ class Shape:
     serves: str = ""
     app: str = NAME
     changes: tuple[tuple[str, Any], ...] = ()
+    tool: bool = False
 
 
 def file(path: str, text: str) -> str:
@@ -242,6 +244,7 @@ SHAPES: dict[str, tuple[str, Shape]] = {
             r"".join(rf"(?=.*{re.escape(path)} is not Headcount's)" for path in COMMON),
             f"for path in {' '.join(COMMON)}; do rm $path; ours={ASIDE}/${{path##*/}}; "
             f"test -e $ours && mv $ours $path; done; rmdir {ASIDE}; systemctl daemon-reload",
+            tool=True,
         ),
     ),
     "address-is-a-file": (
@@ -305,6 +308,7 @@ def work(shape: Shape, play: Callable[[Scene, Mapping[str, Any]], str]) -> Calla
             refused(scene, shape, play)
         finally:
             scene.sh(f"{shape.undo}; rm -rf {OLD}; systemctl reset-failed")
+        scene.clean()
 
     return check
 
@@ -326,7 +330,8 @@ def refused(scene: Scene, shape: Shape, play: Callable[[Scene, Mapping[str, Any]
     after = seen(scene)
     scene.seen.must(after == before, f"something was changed: {_difference(before, after)}")
     scene.seen.must(answer(scene, shape) == answering, f"theirs is not as it was: {answering} / {answer(scene, shape)}")
-    scene.clean()
+    if not shape.tool:
+        scene.clean()
 
 
 def told(said: str, shape: Shape) -> str:
