@@ -8,7 +8,7 @@ never had the release which is left, and, when the call is repeated for a host t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,12 +16,13 @@ from .._edge import Json
 
 FURTHER: Final = "headcount_further"
 _WENT_BACK: Final = {"rolled_back": "went back", "reverted": "was reverted"}
+_LIVE: Final = ("promoted", *_WENT_BACK)
 
 
 @dataclass(frozen=True)
-class _Live:
-    """What is live on a host by its ledger: the event that made it so, what it is (its code and its declaration; None
-    where the ledger is of before that was written), and whether it was something else than the one before."""
+class _Made:
+    """An event that made a generation live, what that is (its code and its declaration; None where the ledger is of
+    before that was written), and whether the one before it was something else."""
 
     event: Json
     what: tuple[object, object] | None
@@ -32,14 +33,14 @@ def staying(ledgers: Mapping[str, Sequence[Json]]) -> dict[str, str]:
     """Why hosts stay as they are, by host; those that go back are left out.
 
     `ledgers`: the events of the app, newest first, of all hosts that answered. What is left is what the newest promote
-    made live: the same code and declaration on whichever host, or, where that promote changed neither (a retune), what
-    its run promoted.
+    made live, whether or not its host has gone back since: the same code and declaration on whichever host, or, where
+    that promote changed neither (a retune), what its run promoted.
     """
-    lives = {host: live for host, entries in ledgers.items() if (live := _live(entries)) is not None}
-    promoted = [live for live in lives.values() if live.event["event"] == "promoted"]
-    if not promoted:
-        return {host: _back_already(live.event) for host, live in lives.items()}
-    newest = max(promoted, key=lambda live: str(live.event.get("time")))
+    lives = {host: made for host, entries in ledgers.items() if (made := _made(entries, _LIVE)) is not None}
+    promotes = [made for entries in ledgers.values() if (made := _made(entries, ("promoted",))) is not None]
+    if not promotes:
+        return {}
+    newest = max(promotes, key=lambda made: str(made.event.get("time")))
     why = {}
     for host, live in lives.items():
         if live.event["event"] != "promoted":
@@ -52,21 +53,19 @@ def staying(ledgers: Mapping[str, Sequence[Json]]) -> dict[str, str]:
     return why
 
 
-def _is_left(live: _Live, newest: _Live) -> bool:
-    same_run = live.event.get("run") is not None and live.event.get("run") == newest.event.get("run")
+def _is_left(live: _Made, newest: _Made) -> bool:
     if newest.other and live.what is not None and newest.what is not None:
         return live.what == newest.what
-    return same_run or live is newest
+    same_run = live.event.get("run") is not None and live.event.get("run") == newest.event.get("run")
+    return same_run or live.event is newest.event
 
 
-def _live(entries: Sequence[Json]) -> _Live | None:
-    """None where nothing is live by the ledger: then the host itself says so."""
-    made = {"promoted", *_WENT_BACK}
+def _made(entries: Sequence[Json], events: Collection[str]) -> _Made | None:
+    """The newest of `events`; None where nothing is live by the ledger: then the host itself says so."""
     for place, entry in enumerate(entries):
-        if entry.get("event") in made:
+        if entry.get("event") in events:
             what = _what(entries[place:], entry.get("to"))
-            before = _what(entries[place + 1 :], entry.get("from"))
-            return _Live(entry, what, what is None or what != before)
+            return _Made(entry, what, what is None or what != _what(entries[place + 1 :], entry.get("from")))
         if entry.get("event") in ("removed", "given_back"):
             return None
     return None

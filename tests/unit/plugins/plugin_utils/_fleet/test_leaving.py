@@ -69,6 +69,11 @@ def test_a_call_that_is_repeated_takes_none_further_back() -> None:
     assert set(staying({"web1": back, "web2": back})) == {"web1", "web2"}
 
 
+def test_a_call_that_is_repeated_takes_nobody_who_never_had_it() -> None:
+    back = ledger(*OLD, promoted(2, 3, "v5", 20), went("rolled_back", 3, 2, 30))
+    assert set(staying({"web1": back, "web2": ledger(*OLD)})) == {"web1", "web2"}
+
+
 def test_hosts_that_a_fleet_reverted_stay() -> None:
     reverted = ledger(*OLD, promoted(2, 3, "v5", 20), went("reverted", 3, 2, 21))
     assert set(staying({"web1": reverted, "web2": ledger(*OLD, promoted(2, 3, "v5", 20))})) == {"web1"}
