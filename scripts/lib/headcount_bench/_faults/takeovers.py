@@ -406,6 +406,7 @@ def runs_more(scene: Scene) -> None:
     shape = replace(shape, before=shape.before.replace(SUPERVISED, f"{more} && {SUPERVISED}"))
     with former(scene, shape):
         scene.awaited("the other program", lambda: scene.sh("pgrep -x sleep").strip())
+        _serving(scene, shape, "old", "beside the other program")  # its supervisor may have begun both anew
         declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit)
         done = scene.engine.steps(NAME, ("stage", scene.engine.request(declared)), "finish", "promote")
         said = str(done[-1].get("failed"))
