@@ -77,11 +77,11 @@ def main() -> None:
         if listen:
             module.warn(f"Prometheus is told nothing of this host: {cause}")
         module.exit_json(changed=False, listen="", **({"cause": cause} if listen else {}))
-    if module.check_mode:
-        module.exit_json(changed=seen() != listen, listen=listen)
     in_the_way = foreign(unit=UNIT) if listen else []
     if in_the_way:
         module.fail_json(msg=f"nothing was changed: {'; '.join(in_the_way)}", listen=installed())
+    if module.check_mode:
+        module.exit_json(changed=seen() != listen, listen=listen)
     try:
         if listen:
             _hosttool.install(_hosttool.own_sources())

@@ -11,19 +11,12 @@ import json
 import os
 import stat
 
+from .._os.ownership import masked
 from .._os.paths import COMMANDS, HOME, LOCAL_FACT, UNITS, present_apps
 
 WRITTEN = b"Written by Headcount."
 
 _HEAD, _MOST = 200, 1 << 20
-
-
-def masked(path: str) -> bool:
-    """Whether somebody masked the unit of that file."""
-    try:
-        return os.readlink(path) == os.devnull
-    except OSError:
-        return False
 
 
 def is_own_text(path: str) -> bool:

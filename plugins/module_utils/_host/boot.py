@@ -22,9 +22,10 @@ from .._generation.lock import Busy
 from .._generation.reloads import Manager, fail_if_full, try_reload
 from .._generation.run import Run
 from .._generation.settings import retune_at_boot
-from .._generation.shared import is_own_text, masked
+from .._generation.shared import is_own_text
 from .._generation.switch import take_down
 from .._os.files import make_directory, read_text_file, replace_link, write_file
+from .._os.ownership import masked
 from .._os.paths import HOME, UNITS, Layout, installed_apps
 from .._os.systemd import Systemd, SystemdError
 from .._steps import guarding

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from . import ownership
 from .files import read_text_file
 from .paths import UNITS
 
@@ -103,10 +104,7 @@ def stopped(root: str = "/") -> bool:
 
 def masked(root: str = "/") -> bool:
     """Whether somebody masked it."""
-    try:
-        return os.readlink(os.path.join(root, UNITS, UNIT)) == os.devnull
-    except OSError:
-        return False
+    return ownership.masked(os.path.join(root, UNITS, UNIT))
 
 
 def seen(root: str = "/") -> str:

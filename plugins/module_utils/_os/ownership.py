@@ -53,10 +53,18 @@ def owned(layout: Layout, states: dict[str, UnitState]) -> dict[str, UnitState]:
     return {unit: state for unit, state in states.items() if owns(layout, unit, state)}
 
 
+def masked(path: str) -> bool:
+    """Whether somebody masked the unit of that file."""
+    try:
+        return os.readlink(path) == os.devnull
+    except OSError:
+        return False
+
+
 def check_free(layout: Layout, path: str) -> None:
     """Raise Foreign when the unit file `path` is there and is not the app's own."""
     if os.path.lexists(path) and not leads_home(layout, path):
-        if os.path.islink(path) and os.readlink(path) == os.devnull:
+        if masked(path):
             fix = f"`systemctl unmask {os.path.basename(path)}`"
             raise Foreign(f"{path} is not Headcount's and is not touched: it is masked; {fix}, and run again")
         raise Foreign(

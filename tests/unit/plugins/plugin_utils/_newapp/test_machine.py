@@ -70,7 +70,6 @@ def test_distutils_that_no_host_has_is_asked_about_first() -> None:
     assert "python3-distutils" in question.text
 
 
-@pytest.mark.skipif(not shutil.which("git"), reason="there is no git")
 def test_a_program_and_a_library_that_an_import_uses_are_seen(at: Any) -> None:
     library = ctypes.util.find_library("magic")
     loads = f"import ctypes\nctypes.CDLL({library!r})\n" if library else ""
