@@ -32,7 +32,9 @@ from .._os.listeners import (
     shut_beside,
 )
 from .._os.paths import RUNTIME_UNITS, under
-from .._os.systemd import Systemd
+from .._os.sockets import BOUND_BESIDE
+from .._os.systemd import Systemd, SystemdError
+from .reloads import NoRoom
 
 DROP_IN = "zzz-headcount-takeover.conf"
 """systemd reads drop-ins of all folders in the order of their names, and the last one has the last word."""
@@ -49,8 +51,8 @@ def drop_in(systemd: Systemd, unit: str, text: str, root: str = "/") -> None:
     write_file(os.path.join(folder, DROP_IN), text)
 
 
-def undrop(systemd: Systemd, *units: str, root: str = "/") -> None:
-    """Take back what drop_in() did to units, and reload systemd where there was anything."""
+def undrop(systemd: Systemd, *units: str, root: str = "/") -> bool:
+    """Take back what drop_in() did to units, and reload systemd where there was anything. Whether there was."""
     found = [under(root, f"/{RUNTIME_UNITS}/{unit}.d") for unit in units]
     found = [folder for folder in found if os.path.lexists(os.path.join(folder, DROP_IN))]
     for folder in found:
@@ -59,6 +61,7 @@ def undrop(systemd: Systemd, *units: str, root: str = "/") -> None:
             shutil.rmtree(folder, ignore_errors=True)
     if found:
         systemd.reload()
+    return bool(found)
 
 
 @contextlib.contextmanager
@@ -112,7 +115,7 @@ class Beside:
     @property
     def names(self) -> tuple[str, str]:
         """The second names of both sockets, where they have files."""
-        return f"{self.path}.headcount-first", f"{self.path}.headcount-second"
+        return f"{self.path}.headcount-first", f"{self.path}{BOUND_BESIDE}"
 
     def open(self) -> None:
         """Open the new socket; users still come to the first one. OSError or SystemdError where it cannot be."""
@@ -122,14 +125,20 @@ class Beside:
             self._open_port()
 
     def _open_file(self) -> None:
+        """systemd would remove the first one's file, bind its own in that place, and only then listen. So it binds the
+        second name, which nobody asks yet; _close_file() has it know the socket by the first one."""
         first, second = self.names
         for name in self.names:
             remove_file(name)
         os.link(self.path, first)
-        # systemd removes the file of the first one, binds its own, and listens: some microseconds.
-        self.systemd.start(self.unit)
-        os.link(self.path, second)
-        point(self.path, first)
+        bound = second.replace("%", "%%")  # systemd.unit(5): specifiers
+        drop_in(self.systemd, self.unit, f"[Socket]\nListenStream=\nListenStream={bound}\n", self.root)
+        try:
+            self.systemd.reload()
+            self.systemd.start(self.unit)
+        except (OSError, SystemdError):
+            self._close_file()
+            raise
 
     def _open_port(self) -> None:
         one = hold(self._first_now())
@@ -173,8 +182,7 @@ class Beside:
         """Who had one of the two sockets has ended, and the one that `stays` (FIRST or SECOND) has its address alone:
         what both needed goes."""
         if self.path:
-            for name in self.names:
-                remove_file(name)
+            self._close_file()
         last, others = self._held[stays : stays + 1], self._held[:stays] + self._held[stays + 1 :]
         # A hold keeps a socket open whose server has ended. Were the filter taken away first, users would come to that
         # one too until it is closed, and be thrown out with it.
@@ -186,3 +194,14 @@ class Beside:
                     alone(one)
             one.close()
         self._held.clear()
+
+    def _close_file(self) -> None:
+        """A systemd that reads its units again keeps the open sockets that they still name, and takes two paths for one
+        where they lead to the same file: the second name goes when it has read that the unit names the first. Where it
+        cannot be reloaded that name stays, for whoever does so next."""
+        first, second = self.names
+        remove_file(first)
+        with contextlib.suppress(NoRoom):
+            if not undrop(self.systemd, self.unit, root=self.root) and os.path.lexists(second):
+                self.systemd.reload()
+            remove_file(second)

@@ -277,6 +277,7 @@ def retire(instances: Instances, record: Record) -> list[str]:
             systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
     systemd.reset_failed(*theirs)
     undrop(systemd, *theirs, root=layout.root)
+    _beside(instances, record, Listener(record.address, record.inode)).close()
     replace(record, phase=RETIRED).write(layout)
     return words
 
@@ -383,18 +384,25 @@ def resume(instances: Instances, take_down: Callable[[], None]) -> list[str]:
         return []
     if record.phase == RETIRING and not _alone(instances, record):
         return [f"stopped {record.unit}, whose address the app has by now", *retire(instances, record)]
+    beside = None
     if record.way in (formers.JOINED, formers.RENAMED):
         pids = unit_pids(instances.systemd.state(record.unit).control_group or "/none", instances.layout.root)
         found = [one for one in held([*pids, 1], instances.layout.root) if one.inode == record.inode]
         first = found[0] if found else Listener(record.address, record.inode)
-        beside = Beside(instances.systemd, instances.layout.public_socket_unit, first, instances.layout.root)
+        beside = _beside(instances, record, first)
         beside.give_way()
         close_first(instances)
     put_back(instances.layout, instances.systemd, record)
     take_down()
     words = serve_again(instances.layout, instances.systemd, record)
+    if beside is not None:
+        beside.close(FIRST)
     remove_file(instances.layout.former)
     return [f"took down a first deployment that had not taken {record.address} over from {record.unit} yet", *words]
+
+
+def _beside(instances: Instances, record: Record, first: Listener) -> Beside:
+    return Beside(instances.systemd, instances.layout.public_socket_unit, first, instances.layout.root)
 
 
 def _alone(instances: Instances, record: Record) -> bool:

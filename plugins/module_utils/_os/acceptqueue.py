@@ -11,7 +11,7 @@ import socket
 import struct
 from collections.abc import Iterable, Iterator
 
-from .sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, tcp, unix_rows
+from .sockets import SHOW_NAME, SHOW_QUEUE, UNIX_NAME, UNIX_QUEUE, ask_unix, tcp, unix_rows, users_path
 
 
 def accept_queue(listen: str, root: str = "/") -> int | None:
@@ -41,12 +41,12 @@ def tcp_queues(tables: Iterable[str]) -> Iterator[tuple[int, int, int]]:
 
 
 def unix_queues(data: bytes) -> Iterator[tuple[int, str, int]]:
-    """(inode, path, connections that wait) of each socket that sock_diag told the queue of."""
+    """(inode, path as users know it, connections that wait) of each socket that sock_diag told the queue of."""
     for inode, told in unix_rows(data):
         queue = told.get(UNIX_QUEUE, b"")
         if len(queue) >= 4:
             name = told.get(UNIX_NAME, b"").rstrip(b"\0").decode("utf-8", "replace")
-            yield inode, name, struct.unpack_from("=I", queue)[0]
+            yield inode, users_path(name), struct.unpack_from("=I", queue)[0]
 
 
 def _unix(show: int) -> Iterable[tuple[int, str, int]]:

@@ -21,7 +21,7 @@ from typing import Iterable
 
 from .paths import under
 from .procfs import read_text
-from .sockets import LISTENS
+from .sockets import LISTENS, users_path
 
 SYSTEM_MANAGER = 1
 """The process that holds the sockets of systemd's socket units."""
@@ -96,7 +96,7 @@ def listening(root: str = "/") -> list[Listener]:
     for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
         fields = line.split(None, 7)
         if len(fields) > 7 and fields[4] == "0001" and int(fields[3], 16) & LISTENS:
-            found.append(Listener(f"unix:{fields[7]}", int(fields[6])))
+            found.append(Listener(f"unix:{users_path(fields[7])}", int(fields[6])))
     return found
 
 
@@ -143,7 +143,8 @@ def _accepted_unix(address: str, root: str) -> set[str]:
     found = set()
     for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]:
         fields = line.split(None, 7)
-        if len(fields) > 7 and not int(fields[3], 16) & LISTENS and alike(f"unix:{fields[7]}", address):
+        told = len(fields) > 7 and not int(fields[3], 16) & LISTENS
+        if told and alike(f"unix:{users_path(fields[7])}", address):
             found.add(f"socket:[{fields[6]}]")
     return found
 

@@ -32,11 +32,20 @@ def listening(port: int, tables: Iterable[str]) -> set[str]:
     return found
 
 
+BOUND_BESIDE = ".headcount-second"
+"""Ends the name under which a unix socket was bound that took the place of another one by a rename since then."""
+
+
+def users_path(bound: str) -> str:
+    """The path by which users know a unix socket, of the one that it was bound to, which is what the kernel tells."""
+    return bound[: -len(BOUND_BESIDE)] if bound.endswith(BOUND_BESIDE) else bound
+
+
 def _listening_unix(path: str, table: str) -> set[str]:
     found: set[str] = set()
     for line in table.splitlines()[1:]:
         fields = line.split(None, 7)
-        if len(fields) > 7 and fields[7] == path and int(fields[3], 16) & LISTENS:
+        if len(fields) > 7 and users_path(fields[7]) == path and int(fields[3], 16) & LISTENS:
             found.add(f"socket:[{fields[6]}]")
     return found
 

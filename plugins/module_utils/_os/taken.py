@@ -14,7 +14,7 @@ import stat
 from .addresses import local_address, refusal
 from .paths import present_apps, under
 from .procfs import read_text
-from .sockets import LISTENS, listening, target_of, tcp
+from .sockets import LISTENS, listening, target_of, tcp, users_path
 
 
 def address_taken(listen: str | None) -> str | None:
@@ -88,7 +88,7 @@ def socket_holders(path: str, root: str = "/") -> list[str]:
     socket of another type has no listener: whoever has bound it has it.
     """
     rows = [line.split() for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]]
-    bound = [fields for fields in rows if len(fields) > 7 and fields[7] == path]
+    bound = [fields for fields in rows if len(fields) > 7 and users_path(fields[7]) == path]
     found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & LISTENS or fields[4] != "0001"}
     return _holders(found, root)
 

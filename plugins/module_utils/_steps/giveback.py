@@ -320,7 +320,7 @@ class _HandOver:
         take_down(self.app.instances)
 
 
-def _start(app: AppOnHost, record: Record, undo: Callable[[], None]) -> None:
+def _start(app: AppOnHost, record: Record, undo: Callable[[], object]) -> None:
     """Start the former service and wait until it serves, and its workers have imported the app: until then it would
     take requests and leave them waiting. StepFailed, with it stopped again, where it does not."""
     begin = app.clock()

@@ -261,9 +261,10 @@ def former(scene: Scene, shape: Shape) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def none_lost(scene: Scene, moments: Sequence[tuple[str, float, float]] = ()) -> Iterator[None]:
-    """Users ask the port from the host itself, and all are served; `moments`: what went on, from when to when."""
-    with scene.engine.users(["127.0.0.1", PORT], ARMS, inside=True) as users:
+def none_lost(scene: Scene, moments: Sequence[tuple[str, float, float]] = (), asked: Any = None) -> Iterator[None]:
+    """Users ask the port, or `asked`, from the host itself, and all are served; `moments`: what went on, from when to
+    when."""
+    with scene.engine.users(asked or ["127.0.0.1", PORT], ARMS, inside=True) as users:
         yield
     bad = _engine.failures(users.rows)
     when = times(bad, users.began, moments)
@@ -330,22 +331,31 @@ PLACES = (
 """Where a takeover is killed, and who is to serve after heal."""
 
 
-def killed(scene: Scene) -> None:
+def killed(shape: Shape) -> Callable[[Scene], None]:
     """The process that takes over is killed at several places; heal goes back, or on, and nobody is lost."""
-    shape, seen = SHAPES["tcp"][1], scene.seen
-    with former(scene, shape), none_lost(scene):
-        for target, when, serves in PLACES:
-            declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"})
-            strike = {"target": target, "when": when, "then": {"kill": True}}
-            steps = ("stage", scene.engine.request(declared)), "finish", "promote"
-            done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
-            seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
-            done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
-            seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
-            _serving(scene, shape, serves, f"after {target}")
-            state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
-            wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
-            seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
+
+    def work(scene: Scene) -> None:
+        with former(scene, shape), none_lost(scene, asked=shape.asked):
+            for place in PLACES:
+                _killed_at(scene, shape, *place)
+            _read_anew(scene, shape, "new", "at the end")
+
+    return work
+
+
+def _killed_at(scene: Scene, shape: Shape, target: str, when: str, serves: str) -> None:
+    seen = scene.seen
+    declared = _engine.shop(NAME, listen=shape.listen, former=shape.unit, environment={"SHOP_RELEASE": "new"})
+    strike = {"target": target, "when": when, "then": {"kill": True}}
+    steps = ("stage", scene.engine.request(declared)), "finish", "promote"
+    done = scene.engine.steps(NAME, *steps, at=strike, gone=_gone(scene))
+    seen.must(done[-1].get("killed"), f"{target}: it was not killed: {done[-1]}")
+    done = scene.engine.steps(NAME, "heal", gone=_gone(scene))
+    seen.must("failed" not in done[-1], f"{target}: it was not healed: {done[-1]}")
+    _serving(scene, shape, serves, f"after {target}")
+    state = scene.sh(f"systemctl is-active {shape.unit}; systemctl is-enabled {shape.unit}").split()
+    wanted = ["active", "enabled"] if serves == "old" else ["inactive", "disabled"]
+    seen.must(state == wanted, f"after {target} {shape.unit} is {' and '.join(state)}")
 
 
 DATA = "/srv/old-till"
@@ -538,6 +548,22 @@ def _take(scene: Scene, shape: Shape, turn: str, **more: Any) -> None:
     seen.must(status.get("healthy"), f"{turn}: it is not healthy: {status.get('health_detail')}")
     seen.must(status.get("intact"), f"{turn}: it is not intact: {status.get('problems')}")
     seen.must(not status.get("leftovers"), f"{turn}: there is left: {status.get('leftovers')}")
+    if shape.listen.startswith("unix:"):
+        _read_anew(scene, shape, release, turn)
+
+
+def _second_names(scene: Scene, shape: Shape) -> str:
+    """What is left of the names that a unix socket had during a takeover."""
+    return scene.sh(f"ls {shape.listen.partition(':')[2]}.headcount* 2>/dev/null")
+
+
+def _read_anew(scene: Scene, shape: Shape, release: str, when: str) -> None:
+    """systemd reads its units anew and is begun anew: it has the socket still, and `release` serves."""
+    scene.seen.must(not (left := _second_names(scene, shape)), f"{when}: there is left: {left}")
+    scene.engine.sh("systemctl daemon-reload; systemctl daemon-reexec; systemctl daemon-reload", check=True)
+    _serving(scene, shape, release, f"{when}, systemd was begun anew:")
+    status = scene.engine.status(shape.name)
+    scene.seen.must(status.get("healthy"), f"{when}, systemd was begun anew: {status.get('health_detail')}")
 
 
 TAKEOVERS = [
@@ -555,7 +581,15 @@ TAKEOVERS.append(
         "past/takeover-killed",
         "what takes a port over is killed: before users came to the new server, before it was verified, and after",
         "healed: back, back, and on; users lose nothing",
-        killed,
+        killed(SHAPES["tcp"][1]),
+    )
+)
+TAKEOVERS.append(
+    Row(
+        "past/takeover-unix-killed",
+        "what takes a unix socket over is killed at the same places; then systemd is begun anew",
+        "healed: back, back, and on; the socket stays open under the name that users know; users lose nothing",
+        killed(SHAPES["unix"][1]),
     )
 )
 TAKEOVERS += [

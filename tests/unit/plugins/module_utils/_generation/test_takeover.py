@@ -20,10 +20,11 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.former import Former
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import NoRoom
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.switch import switch, take_down, told
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
 from test_instances import APP, Host
 
 OLD = "old.service"
@@ -144,6 +145,113 @@ def test_nobody_is_led_to_the_socket_whose_server_has_ended_and_that_is_held_sti
     assert sockets[stays].getsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT) == 0
     port.come()
     assert port.served(sockets[stays]) == USERS
+
+
+class _File:
+    """Two sockets at one path. The second is bound where the unit says when it is started; systemd has it open after a
+    reload where the unit names a path that leads to the same file by then. A user comes at each command."""
+
+    PATH = "/run/shop.sock"
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.open, self.knows, self.bound = root, False, self.PATH, ""
+        (root / "run").mkdir()
+        self.first, self.second = (socket.socket(socket.AF_UNIX) for _ in range(2))
+        self.first.bind(self.at(self.PATH))
+        self.first.listen(128)
+        self.beside = _beside.Beside(Systemd(self._systemctl), "shop.socket", Listener(f"unix:{self.at(self.PATH)}", 1))
+        self.beside.root = str(root)
+        self.refused, self.room = 0, True
+
+    def at(self, path: str) -> str:
+        return str(self.root) + path
+
+    def _systemctl(self, command: Any, seconds: float) -> Completed:
+        if "daemon-reload" in command and not self.room:
+            raise NoRoom("no room")
+        if "daemon-reload" in command:
+            drop_in = self.root / "run/systemd/system/shop.socket.d" / _beside.DROP_IN
+            text = drop_in.read_text(encoding="utf-8") if drop_in.exists() else f"ListenStream={self.at(self.PATH)}\n"
+            self.knows = text.rstrip().rpartition("=")[2]
+            if self.open:
+                self.open = self.knows == self.bound or os.path.samefile(self.knows, self.bound)
+                self.bound = self.knows
+        if "start" in command:
+            if os.path.lexists(self.knows):
+                os.unlink(self.knows)
+            self.come()
+            self.second.bind(self.knows)
+            self.come()
+            self.second.listen(128)
+            self.open, self.bound = True, self.knows
+        self.come()
+        return Completed(0, "", "")
+
+    def come(self) -> None:
+        with socket.socket(socket.AF_UNIX) as user:
+            try:
+                user.connect(self.at(self.PATH))
+            except OSError:
+                self.refused += 1
+
+    def reached(self) -> list[bool]:
+        """Whether somebody waits at the first socket, and at the second; nobody does afterwards."""
+        found = []
+        for one in (self.first, self.second):
+            one.setblocking(False)
+            count = 0
+            with contextlib.suppress(OSError):
+                while True:
+                    one.accept()[0].close()
+                    count += 1
+            found.append(count > 0)
+        return found
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Iterator[_File]:
+    made = _File(tmp_path)
+    yield made
+    made.first.close()
+    made.second.close()
+
+
+def test_at_no_moment_is_anybody_refused_at_a_unix_socket_that_is_taken_over(file: _File) -> None:
+    file.beside.open()
+    assert file.reached() == [True, False]
+    file.come()
+    assert file.reached() == [True, False]
+    file.beside.admit()
+    file.come()
+    assert file.reached() == [False, True]
+    file.beside.close()
+    assert (file.refused, file.open, file.knows) == (0, True, file.at(file.PATH))
+    assert sorted(os.listdir(file.root / "run")) == ["shop.sock", "systemd"]
+    assert file.reached() == [False, True]
+
+
+def test_a_systemd_that_cannot_be_reloaded_finds_the_second_name_when_it_is(file: _File) -> None:
+    file.beside.open()
+    file.beside.admit()
+    file.room = False
+    file.beside.close()
+    file.room = True
+    assert file.beside.systemd.reload() is None
+    assert (file.refused, file.open, file.knows) == (0, True, file.at(file.PATH))
+    file.beside.close()
+    assert sorted(os.listdir(file.root / "run")) == ["shop.sock", "systemd"]
+
+
+def test_the_former_socket_has_its_name_where_the_second_one_does_not_open(file: _File) -> None:
+    real = file.beside.systemd.runner
+    file.beside.systemd = Systemd(
+        lambda command, seconds: Completed(1, "", "refused") if "start" in command else real(command, seconds)
+    )
+    with pytest.raises(SystemdError):
+        file.beside.open()
+    file.come()
+    assert (file.refused, file.reached(), file.knows) == (0, [True, False], file.at(file.PATH))
+    assert sorted(os.listdir(file.root / "run")) == ["shop.sock", "systemd"]
 
 
 def _phase(host: Host) -> str | None:
