@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from dataclasses import dataclass
+from itertools import islice
 from typing import Dict, List, Sequence, TypedDict
 
 from .._declaration.app import Plain
@@ -21,6 +23,9 @@ from .app import AppOnHost
 POLL_SECONDS = 0.5
 SLACK_SECONDS = 60.0
 """systemd ends a command that takes too long; whoever waits for it waits so much longer."""
+
+MOST_FILES, NAMED_FILES = 5000, 3
+"""So many files of the app's data are looked at for what a command has written, and so many are named."""
 
 
 @dataclass(frozen=True)
@@ -116,7 +121,10 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
     limits = {"RuntimeMaxSec": f"{command.seconds:.0f}"}
     call = transient(layout, int(record.number or 0), record.app, words, role, more=limits)
     done = app.systemd.runner(call, command.seconds + SLACK_SECONDS)
-    kept.end(command.key, done.status == 0)
+    missing = done.status == 0 and command.creates and not command.is_done
+    kept.end(command.key, done.status == 0 and not missing)
+    if missing:
+        raise StepFailed("prepare", _not_made(command, layout.data, begin))
     if done.status:
         state = app.systemd.state(unit)
         app.systemd.reset_failed(unit)
@@ -129,6 +137,30 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
         half = command.creates and command.is_done
         left = f"; {command.creates} is there now, so that it is run again only when that is removed" if half else ""
         raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "") + left))
+
+
+def _not_made(command: Command, data: str, since: float) -> str:
+    """That a command did not make what it `creates`: a first setup whose work is looked for in the wrong place would be
+    run again at the next release, over what users have by then."""
+    wrote = _written(data, since)
+    return (
+        f"`{command.run}` ended well, but {command.creates}, which it `creates`, is not there or is empty: "
+        + (f"it wrote {', '.join(wrote)} in the app's data" if wrote else "it wrote nothing in the app's data")
+        + ". Let `creates` name what it makes there: by that it is known not to be run again over what users have by "
+        "then; a command that may be run again with each release needs no `creates`"
+    )
+
+
+def _written(data: str, since: float) -> list[str]:
+    """The files below `data` that were written since then (epoch), the first few of the first MOST_FILES."""
+    found: list[str] = []
+    for path in islice(
+        (os.path.join(at, name) for at, _, names in os.walk(data) for name in sorted(names)), MOST_FILES
+    ):
+        with contextlib.suppress(OSError):
+            if os.lstat(path).st_mtime >= since - 1:
+                found.append(path)
+    return found[:NAMED_FILES]
 
 
 def _how(state: UnitState, command: Command, record: GenerationRecord, seconds: float) -> str:

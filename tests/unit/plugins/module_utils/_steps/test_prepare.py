@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,33 @@ def test_what_a_killed_run_left_and_failed_since_is_not_in_the_way_of_the_next(h
     assert [one["run"] for one in prepare(host.app, 1, [command()])["prepared"]] == ["flask db upgrade"]
 
 
+def _making(host: Host, path: Path, text: str) -> Callable[[Sequence[str], float], Completed]:
+    """Commands write that (or a file in that folder), and end as the host says."""
+
+    def run(words: Sequence[str], timeout_seconds: float) -> Completed:
+        if words[0] == "systemd-run":
+            (path / "made" if path.is_dir() else path).write_text(text)
+        return host(words, timeout_seconds)
+
+    return run
+
+
+def test_one_that_does_not_make_what_it_is_to_make_fails_and_names_what_it_wrote(host: Host) -> None:
+    """It would be run again with the next release, and empty what users have by then."""
+    made = Path(host.app.layout.data) / "shop-instance.sqlite"
+    made.parent.mkdir(parents=True, exist_ok=True)
+    host.app.systemd.runner = _making(host, made, "rows")
+    wrong = replace(command("flask init-db"), creates=str(made.parent / "shop.sqlite"))
+    with pytest.raises(StepFailed, match=re.escape(f"is not there or is empty: it wrote {made} in the app's data")):
+        prepare(host.app, 1, [wrong])
+    found = prepare(host.app, 1, [replace(wrong, creates=str(made))])
+    assert found["told"] == [f"`flask init-db` is not run: {made} is there"]
+    host.app.systemd.runner = _making(host, made, "")
+    made.unlink()
+    with pytest.raises(StepFailed, match="is not there or is empty"):
+        prepare(host.app, 1, [replace(wrong, creates=str(made))])
+
+
 @pytest.mark.parametrize(
     ("there", "runs"),
     [
@@ -166,6 +194,7 @@ def test_what_it_creates_and_is_there_is_not_made_again(
         (tmp_path / there.replace("folder", "kept")).mkdir(parents=True)
     elif there is not None:
         kept.write_text(there)
+    host.app.systemd.runner = _making(host, kept, "made")
     found = prepare(host.app, 1, [replace(command("flask init-db"), creates=str(kept))])
     assert [one["run"] for one in found["prepared"]] == (["flask init-db"] if runs else [])
     assert found["told"] == ([] if runs else [f"`flask init-db` is not run: {kept} is there"])
