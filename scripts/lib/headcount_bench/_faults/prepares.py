@@ -17,9 +17,10 @@ from .row import Row, refused
 UNIT = f"headcount-prepare-{APP}"
 
 
-def prepare(command: str, seconds: float = 30.0) -> tuple[str, dict[str, object]]:
+def prepare(command: str, seconds: float = 30.0, creates: str = "") -> tuple[str, dict[str, object]]:
     """The step prepare with one command, which no row before has run."""
-    return ("prepare", {"commands": [{"run": command, "key": f"{command} {time.time()}", "seconds": seconds}]})
+    one = {"run": command, "key": f"{command} {time.time()}", "seconds": seconds, "creates": creates}
+    return ("prepare", {"commands": [one]})
 
 
 def _said(scene: Scene, since: str) -> list[str]:
@@ -45,6 +46,25 @@ def fails(scene: Scene) -> None:
     started = scene.sh(f"journalctl -q -o cat -u '{APP}-trial@*' --since=@{since}").strip()
     scene.seen.must(not started, f"its candidate was started: {started[:200]}")
     scene.seen.must((scene.live(), scene.answering()) == (before, answering), f"live is {scene.live()}, not {before}")
+
+
+def not_made(scene: Scene) -> None:
+    """A first setup ends well, and what it is to make is looked for in the wrong place: told with what it wrote. Looked
+    for there it is not run again, with the next release neither, and what users have by then is theirs."""
+    before = scene.live()
+    setup = "sh -c 'echo empty > $STATE_DIRECTORY/first.db'"
+    wrong, right = prepare(setup, creates=f"{KEPT}/wrong.db"), prepare(setup, creates=f"{KEPT}/first.db")
+    done = scene.engine.steps(APP, ("stage", scene.request()), wrong, gone=scene.gone())
+    said = f"{KEPT}/wrong.db, which it `creates`, is not there or is empty: it wrote {KEPT}/first.db"
+    refused(scene, done, said, "prepare")
+    scene.seen.must(scene.live() == before, f"live is {scene.live()}, not {before}")
+    scene.sh(f"echo users > {KEPT}/first.db")
+    done = scene.engine.steps(APP, ("stage", scene.request()), right, "finish", "promote", gone=scene.gone())
+    scene.seen.must("failed" not in done[-1], f"the next run failed: {done[-1]}")
+    has = scene.sh(f"cat {KEPT}/first.db").strip()
+    scene.seen.must(has == "users", f"what users had is {has!r}")
+    scene.sh(f"rm -f {KEPT}/first.db")
+    scene.clean()
 
 
 def killed(scene: Scene) -> None:
@@ -289,6 +309,12 @@ PREPARES = [
         "a release whose migration has run is rolled back, and rolled out again",
         "the records are there each time, and the migration is not run again",
         rolled_back,
+    ),
+    Row(
+        "release/setup-not-made",
+        "a first setup ends well, and what it is to make is looked for in the wrong place",
+        "refused with the path and what it wrote; looked for there it is not run again, and what users have stays",
+        not_made,
     ),
     Row(
         "release/worker-dies",
