@@ -78,12 +78,11 @@ def rollback(
     A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
     for no longer than its drain takes. Where who looked at it for longer says that it `hoards` (takes all processes of
     the host, in a sentence), it leaves first. A person's rollback does not wait for a weigh or a trial of another run:
-    it ends it.
+    it ends it. Any other step at work is waited for, and what there is to go back to is what that leaves.
     """
-    # Before the lock, which would make a folder for an app that is not there.
     reverts = event == "reverted"  # the guard of the host may have been quicker
     found, before = _hoard(app), generations.live(app.layout)
-    number = rollback_target(app, wanted, reverts) if found is None else before
+    number = before if found else app.foreseen(lambda: rollback_target(app, wanted, reverts))
     with app.alone("rollback", number, urgent=not reverts):
         made = _end(app, found, wanted)
         target = rollback_target(app, wanted, reverts)
@@ -94,8 +93,8 @@ def rollback(
         if wanted is None and old != before:
             raise StepFailed(
                 "rollback",
-                f"generation {old} became live while this waited (it was {before}): roll back again if that is "
-                "what to leave",
+                f"generation {old} became live while this waited (it was {before or 'none'}): roll back again if that "
+                "is what to leave",
             )
         try:
             healed = [*made, *heal(app, start=False)]
