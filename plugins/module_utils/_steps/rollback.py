@@ -87,15 +87,7 @@ def rollback(
         made = _end(app, found, wanted)
         target = rollback_target(app, wanted, reverts)
         old, healed = generations.live(app.layout), list[str]()
-        if leave is not None and old not in (leave, target, None):
-            why = f"generation {old} became live meanwhile and stays: this run promoted {leave}, not that"
-            raise StepFailed("rollback", why)
-        if wanted is None and old != before:
-            raise StepFailed(
-                "rollback",
-                f"generation {old} became live while this waited (it was {before or 'none'}): roll back again if that "
-                "is what to leave",
-            )
+        _fail_if_another(old, before, target, wanted, leave)
         try:
             healed = [*made, *heal(app, start=False)]
             old = generations.live(app.layout)
@@ -131,6 +123,19 @@ def rollback(
             )
             app.write_local_fact()
     return {"from": old, "to": target, "verified": seen, "healed": healed, "told": words}
+
+
+def _fail_if_another(old: int | None, before: int | None, target: int, wanted: int | None, leave: int | None) -> None:
+    """What is live once the lock is held (`old`) is to be what whoever goes back wanted to leave, else StepFailed."""
+    if leave is not None and old not in (leave, target, None):
+        why = f"generation {old} became live meanwhile and stays: this run promoted {leave}, not that"
+        raise StepFailed("rollback", why)
+    if wanted is None and old != before:
+        raise StepFailed(
+            "rollback",
+            f"generation {old} became live while this waited (it was {before or 'none'}): roll back again if that "
+            "is what to leave",
+        )
 
 
 def _hoard(app: AppOnHost) -> hoarding.Hoard | None:
