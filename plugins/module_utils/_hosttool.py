@@ -21,7 +21,7 @@ import sys
 import time
 from typing import Any, Callable, TypeVar
 
-from ._generation import generations, ledger, loadtests
+from ._generation import generations, ledger, loadtests, unbegun
 from ._generation.asked import AppAsked
 from ._generation.failures import StepFailed, sentence
 from ._generation.lock import AppLock, Busy
@@ -40,7 +40,7 @@ from ._os.reader import for_a_reader
 from ._os.removal import try_to_remove_tree
 from ._os.secrecy import clean, clean_text
 from ._os.secretfiles import learn_from
-from ._os.systemd import SystemdError
+from ._os.systemd import Systemd, SystemdError
 from ._os.taken import address_taken
 from ._plan.text import explain
 from ._plan.types import Plan
@@ -277,7 +277,7 @@ def _may_read(root: str) -> bool:
 
 
 def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
-    states = {app: app_state(_asked(Layout(app, root)), root) for app in apps}
+    states = {app: _with_cause(app, app_state(_asked(Layout(app, root)), root), root) for app in apps}
     if options.json:
         told = {app: {**state, "now": app_view(app, root).to_dict()} for app, state in states.items()}
         print(json.dumps(told, indent=2, sort_keys=True))
@@ -287,6 +287,15 @@ def _status(options: argparse.Namespace, apps: list[str], root: str) -> int:
         _tell_of_the_exporter(options.app, root)
     sound = all(state["healthy"] and state["intact"] and not state["leftovers"] for state in states.values())
     return OK if sound else FAILED
+
+
+def _with_cause(app: str, state: AppState, root: str) -> AppState:
+    """The state, with what systemd could not do where it could not begin what is live."""
+    live = state["live"]
+    if live is not None and not state["healthy"]:
+        found = unbegun.causes(Layout(app, root), live["generation"], Systemd())
+        state["health_detail"] = "; ".join([state["health_detail"], *clean(found)])
+    return state
 
 
 def _print_status(app: str, state: AppState, root: str) -> None:

@@ -23,7 +23,7 @@ attributes:
   check_mode:
     support: full
     details:
-      - Tells whether anything would be removed, and fails where something is mounted below it.
+      - Tells whether anything would be removed, and fails where something is mounted at it or below it.
   diff_mode:
     support: none
     details:

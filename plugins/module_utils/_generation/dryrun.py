@@ -15,8 +15,8 @@ from .._os.systemd import Runner
 from . import inert
 
 _SECONDS = 30.0
-_STEPS = {
-    217: "set the account",
+STEPS = {
+    217: "run as the user, who is not there,",
     218: "drop capabilities",
     219: "set the process's group",
     225: "set up the network namespace",
@@ -40,11 +40,15 @@ def problem(properties: Sequence[str], runner: Runner) -> str:
         return ""
     found = re.search(r"status=(\d+)(?:/(\w+))?", f"{done.out}\n{done.err}")
     status = int(found[1]) if found else done.status
-    if status not in _STEPS:
+    if status not in STEPS:
         return ""
     name = f"/{found[2]}" if found and found[2] else ""
+    told = (
+        f"systemd cannot {STEPS[status]} for the sandbox of an app's units on this host (exit status {status}{name}); "
+    )
+    if status == 217:
+        return f"{told}`useradd --system nobody`"
     return (
-        f"systemd cannot {_STEPS[status]} for the sandbox of an app's units on this host (exit status {status}{name}); "
-        "in a container, let it have them (LXC: security.nesting=true or features: nesting=1; Podman, Docker: "
+        f"{told}in a container, let it have them (LXC: security.nesting=true or features: nesting=1; Podman, Docker: "
         "--privileged or --security-opt seccomp=unconfined with SYS_ADMIN)"
     )

@@ -23,7 +23,7 @@ from .._os.paths import Layout
 from .._os.procfs import children
 from .._os.sockets import listens
 from .._os.systemd import Systemd, UnitState
-from . import access, generations
+from . import access, generations, unbegun
 from .answers import HEALTH, Address, Answers, Asker, Why, look, unknown
 from .booting import Booting, Waiting
 from .failures import StepFailed
@@ -151,11 +151,15 @@ class Instances:
     def _died(self, service: str, state: UnitState, begin: float, end: float) -> str:
         if state.result == "oom-kill":
             return "the kernel's OOM killer ended it: it needs more memory than its plan allows"
-        cause = first_cause(self.systemd.journal(service, begin, until_epoch=end))
+        lines = self.systemd.journal(service, begin, until_epoch=end)
+        cause = first_cause(lines)
         number = re.search(r"@([0-9]+)\.", service)
         gone = access.account_gone(self.layout, int(number[1])) if number else ""
         if gone:
             return f"died while starting: its account {gone} is not on this host any more"
+        never = unbegun.words(state.exit_status, lines)
+        if never:
+            return f"died while starting: {never}"
         words = {"exit-code": f"exited with status {state.exit_status}", "signal": "was killed by a signal"}
         how = words.get(state.result, f"ended ({state.result or state.active})")
         blocked = access.impassable(self.layout) if "Permission denied" in (cause or "") else []

@@ -12,7 +12,7 @@ from .._declaration.app import App
 from .._os.files import make_directory
 from .._os.lastwords import last_words
 from .._os.systemd import UnitState
-from . import generations
+from . import generations, unbegun
 from .failures import StepFailed
 from .instances import Instances
 from .processnames import name_of, number_of, process_units_on_disk, starters
@@ -139,5 +139,8 @@ class Processes:
         }.get(state.result, f"ended with status {state.exit_status}")
         if state.running and not state.restarts:
             how = f"is {state.active}"
-        last = last_words([line.text for line in self.systemd.said(unit, begin - 1)])
+        lines = [line.text for line in self.systemd.said(unit, begin - 1)]
+        never, last = unbegun.words(state.exit_status, lines), last_words(lines)
+        if never:
+            return f"process {name_of(unit)} does not stay up: {never}"
         return f"process {name_of(unit)} does not stay up: it {how}" + (f": {last}" if last else "")

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""How root removes folders: never through a link, and never what is mounted below them.
+"""How root removes folders: never through a link, and never what is mounted at them or below.
 
 A mount is known by the kernel's own number of it, not by its device: what is bound from the same disk (`mount --bind`)
 has the same device, and is somebody's all the same.
@@ -15,30 +15,30 @@ import re
 import shlex
 from typing import Iterable, Sequence
 
-from .files import fsync_directory, read_text_file
+from .files import read_text_file
 
 
 class Mounted(OSError):
-    """Something is mounted below what was to be removed; the text names it and the fix."""
+    """Something is mounted at what was to be removed, or below it; the text names it and the fix."""
 
     def __init__(self, points: Iterable[str]) -> None:
         super().__init__(errno.EBUSY, mounted_words(points))
 
 
 def mounted_words(points: Iterable[str]) -> str:
-    """That there are mounts at `points`, below what is to go, in a sentence with the fix."""
+    """That there are mounts at `points`, which are to go, or lie below what is, in a sentence with the fix."""
     places = list(points)
     fixes = " && ".join(f"umount {shlex.quote(place)}" for place in reversed(places))
     verb = "are mounts, and what is on them" if len(places) > 1 else "is a mount, and what is on it"
     return f"{', '.join(places)} {verb} is not Headcount's to remove: `{fixes}` first"
 
 
-def mounts_below(paths: Iterable[str], root: str = "/") -> list[str]:
-    """The mounts below any of `paths` (folders; one that is a mount itself does not count), sorted."""
+def mounts_in(paths: Iterable[str], root: str = "/") -> list[str]:
+    """The mounts at any of `paths` (folders), or below them, sorted."""
     tops = [os.path.realpath(path) for path in paths if os.path.isdir(path)]
     text = read_text_file(os.path.join(root, "proc/self/mountinfo")) or ""
     points = {_unescaped(fields[4]) for fields in (line.split() for line in text.splitlines()) if len(fields) > 4}
-    return sorted(point for point in points if any(point.startswith(f"{top}/") for top in tops))
+    return sorted(point for point in points if any(f"{point}/".startswith(f"{top}/") for top in tops))
 
 
 def _unescaped(point: str) -> str:
@@ -53,7 +53,7 @@ def remove_tree(path: str) -> None:
     first thing that cannot be removed; what came before it is gone.
     """
     whole = os.path.abspath(path)
-    _refuse([*mounts_below([whole]), *([whole] if os.path.ismount(whole) else [])])
+    refuse_mounts(whole)
     _clear(None, whole, whole)
     os.rmdir(whole)
 
@@ -64,21 +64,9 @@ def try_to_remove_tree(path: str) -> None:
         remove_tree(path)
 
 
-def empty_tree(path: str) -> None:
-    """remove_tree(), but a folder that is a mount itself is emptied, and stays."""
-    refuse_mounts(path)
-    _clear(None, path, path)
-    try:
-        os.rmdir(path)
-    except OSError as error:
-        if error.errno != errno.EBUSY:
-            raise
-    fsync_directory(os.path.dirname(path))
-
-
 def refuse_mounts(path: str) -> None:
-    """Mounted where anything below the folder `path` is a mount."""
-    _refuse(mounts_below([path]))
+    """Mounted where the folder `path` or anything below it is a mount."""
+    _refuse(mounts_in([path]) or ([path] if os.path.ismount(path) else []))
 
 
 def _refuse(points: Sequence[str]) -> None:

@@ -15,19 +15,20 @@ import signal
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Callable, Iterator, Mapping, Sequence
+from typing import Callable, Iterator, Mapping, Sequence, TypeVar
 
 from .._generation import access, generations, ledger, localfact, store, volatile
 from .._generation.candidates import Candidates
 from .._generation.failures import StepFailed, sentence
 from .._generation.instances import Instances
-from .._generation.lock import AppLock, Hold
+from .._generation.lock import STOPPABLE, AppLock, Hold, Holder, Lease, boot_id, stale_reason, start_ticks
 from .._generation.processnames import process_units_on_disk
 from .._generation.record import GenerationRecord
 from .._generation.reloads import Manager
 from .._generation.remedies import remedies
 from .._generation.run import Run
-from .._os.paths import Layout
+from .._os.files import read_text_file
+from .._os.paths import Layout, installed_apps
 from .._os.secretfiles import learn_from
 from .._os.systemd import Systemd, SystemdError
 from .._os.users import UserError, ensure_group
@@ -36,6 +37,8 @@ from .._release.contents import WHEELS, ReleaseError
 from .._release.releases import prune_wheels
 from .._release.releases import remove as remove_release
 from .watchdog import GIVE_UP_SECONDS, Watch, step_seconds, watched
+
+T = TypeVar("T")
 
 LOG_LINES = 1000
 """So much of an instance's log is looked through for what it was refused."""
@@ -118,6 +121,26 @@ class AppOnHost:
             stack.enter_context(self._watched(phase, hold))
             self._tell(told)
             yield
+
+    def foreseen(self, decide: Callable[[], T]) -> T | None:
+        """What `decide` finds before the lock is held. None where it refuses, and a step at work may change that: it
+        decides again once it holds the lock. StepFailed where nothing changes it: the app is not on this host (its lock
+        would make a folder), or all that an urgent step would do is to end a weigh or a trial for nothing."""
+        try:
+            return decide()
+        except StepFailed:
+            if self.name not in installed_apps(self.root) or self._would_end():
+                raise
+            return None
+
+    def _would_end(self) -> bool:
+        """Whether an urgent step would end what changes the app now, or its run between two steps."""
+        holder = Holder.parse(read_text_file(self.layout.lock) or "")
+        if holder.start and start_ticks(holder.pid) == holder.start:
+            return holder.step in STOPPABLE
+        lease, lock = self.lock.lease() or Lease(), self.lock
+        stale = stale_reason(lease, boot_id(self.root), lock.clock(), lock.since_boot())
+        return not stale and lease.get("step") in STOPPABLE
 
     def refused(self, number: int | None, begin: float) -> list[str]:
         """What generation `number`, or a command or process of it, was refused by its sandbox since `begin` (epoch

@@ -61,7 +61,7 @@ def give_back(app: AppOnHost) -> GivenBack:
 
     StepFailed where there is none, and where it does not come up: then what was live is live.
     """
-    recorded(app)  # before the lock, which would make a folder for an app that is not there
+    app.foreseen(lambda: recorded(app))
     with app.alone("rollback", None, urgent=True):
         record = recorded(app)
         found = truth.live(app.layout, app.instances.running())

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Dict, List, Sequence, TypedDict
 
 from .._declaration.app import Plain
+from .._generation import unbegun
 from .._generation.commands import STOP_SECONDS, Role, transient, words_of
 from .._generation.failures import StepFailed
 from .._generation.prepared import Prepared
@@ -128,9 +129,11 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
     if done.status:
         state = app.systemd.state(unit)
         app.systemd.reset_failed(unit)
-        last = last_words([line.text for line in app.systemd.said(unit, begin)])
+        lines = [line.text for line in app.systemd.said(unit, begin)]
+        never, last = unbegun.words(state.exit_status, lines), last_words(lines)
         how = (
-            _how(state, command, record, app.instances.monotonic() - asked)
+            (f"was not begun: {never}" if never else "")
+            or _how(state, command, record, app.instances.monotonic() - asked)
             or done.err.strip()
             or f"ended with status {done.status}"
         )

@@ -14,9 +14,9 @@ from .._generation.prepared import Prepared
 from .._generation.reloads import try_reload
 from .._generation.switch import take_down
 from .._generation.takeover import JOINING, RETIRED, RETIRING, Record, resume
-from .._os.files import remove_file
+from .._os.files import fsync_directory, remove_file
 from .._os.paths import Layout, installed_apps
-from .._os.removal import empty_tree, mounted_words, mounts_below
+from .._os.removal import mounted_words, mounts_in, remove_tree
 from .._os.systemd import SystemdError
 from . import guarding
 from .app import AppOnHost
@@ -30,8 +30,8 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     former: how the service comes back that it was taken over from, in a sentence, kept: the folders of its data that
     stay, with what they take, gone: those that went, others: those in their places that are somebody else's,
     and stay, with their owners, ended: units of commands that ran with the app}. StepFailed where nothing of that name
-    is Headcount's, where somebody mounted anything below what goes (then nothing was touched), and where something
-    cannot be removed.
+    is Headcount's, where somebody mounted anything at what goes or below it (then nothing was touched), and where
+    something cannot be removed.
     """
     if app.name not in installed_apps(app.root):
         there = os.path.lexists(app.layout.home)
@@ -58,7 +58,8 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
         try_reload(app.systemd)
         app.write_local_fact()
         for path in folders.gone:
-            empty_tree(path)
+            remove_tree(path)
+            fsync_directory(os.path.dirname(path))
         app.log(datafolders.REMOVED, left=left or None, folders=folders.gone or None, account=user, ended=ended or None)
     return {"removed": True, "left": left, "former": former, "ended": ended, **told(folders)}
 
@@ -122,9 +123,9 @@ def told(folders: datafolders.Removal) -> dict[str, object]:
 
 
 def mounted(layout: Layout, gone: Sequence[str]) -> str:
-    """What is mounted below the app's folder and the folders that are to go with it, in a sentence with the fix; empty
-    where nothing is."""
-    points = mounts_below([layout.home, *gone], layout.root)
+    """What is mounted at the app's folder and the folders that are to go with it, or below, in a sentence with the fix;
+    empty where nothing is."""
+    points = mounts_in([layout.home, *gone], layout.root)
     return f"nothing was removed: {mounted_words(points)}" if points else ""
 
 

@@ -78,25 +78,16 @@ def rollback(
     A target that does not come up healthy is not kept: what is live stays live. A live one that is broken is waited
     for no longer than its drain takes. Where who looked at it for longer says that it `hoards` (takes all processes of
     the host, in a sentence), it leaves first. A person's rollback does not wait for a weigh or a trial of another run:
-    it ends it.
+    it ends it. Any other step at work is waited for, and what there is to go back to is what that leaves.
     """
-    # Before the lock, which would make a folder for an app that is not there.
     reverts = event == "reverted"  # the guard of the host may have been quicker
     found, before = _hoard(app), generations.live(app.layout)
-    number = rollback_target(app, wanted, reverts) if found is None else before
+    number = before if found else app.foreseen(lambda: rollback_target(app, wanted, reverts))
     with app.alone("rollback", number, urgent=not reverts):
         made = _end(app, found, wanted)
         target = rollback_target(app, wanted, reverts)
         old, healed = generations.live(app.layout), list[str]()
-        if leave is not None and old not in (leave, target, None):
-            why = f"generation {old} became live meanwhile and stays: this run promoted {leave}, not that"
-            raise StepFailed("rollback", why)
-        if wanted is None and old != before:
-            raise StepFailed(
-                "rollback",
-                f"generation {old} became live while this waited (it was {before}): roll back again if that is "
-                "what to leave",
-            )
+        _fail_if_another(old, before, target, wanted, leave)
         try:
             healed = [*made, *heal(app, start=False)]
             old = generations.live(app.layout)
@@ -132,6 +123,19 @@ def rollback(
             )
             app.write_local_fact()
     return {"from": old, "to": target, "verified": seen, "healed": healed, "told": words}
+
+
+def _fail_if_another(old: int | None, before: int | None, target: int, wanted: int | None, leave: int | None) -> None:
+    """What is live once the lock is held (`old`) is to be what whoever goes back wanted to leave, else StepFailed."""
+    if leave is not None and old not in (leave, target, None):
+        why = f"generation {old} became live meanwhile and stays: this run promoted {leave}, not that"
+        raise StepFailed("rollback", why)
+    if wanted is None and old != before:
+        raise StepFailed(
+            "rollback",
+            f"generation {old} became live while this waited (it was {before or 'none'}): roll back again if that "
+            "is what to leave",
+        )
 
 
 def _hoard(app: AppOnHost) -> hoarding.Hoard | None:

@@ -13,6 +13,7 @@ import subprocess
 import sys
 from importlib.util import cache_from_source
 from pathlib import Path
+from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils import _hosttool as tool
@@ -106,6 +107,16 @@ def test_what_was_given_back_is_told(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert capsys.readouterr().out.splitlines()[0].endswith("given_back  by None@None: to old.service")
     assert tool.main(["status", "shop"], root=str(tmp_path)) == tool.FAILED
     assert "shop: nothing is live; its former service has its address back" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("healthy", [True, False])
+def test_status_says_what_systemd_could_not_do_where_what_is_live_is_not_healthy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, healthy: bool
+) -> None:
+    monkeypatch.setattr(tool.unbegun, "causes", lambda layout, number, systemd: [f"{layout.app}@{number}: 238"])
+    state: Any = {"live": {"generation": 2}, "healthy": healthy, "health_detail": "shop@2.service is failed"}
+    told = tool._with_cause("shop", state, str(tmp_path))["health_detail"]
+    assert told == "shop@2.service is failed" + ("" if healthy else "; shop@2: 238")
 
 
 def test_what_was_given_back_is_in_nobodys_way(tmp_path: Path) -> None:

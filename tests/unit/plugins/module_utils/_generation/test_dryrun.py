@@ -48,6 +48,11 @@ def test_a_host_that_can_is_asked_with_the_units_own_properties() -> None:
             "filter of system calls for the sandbox of an app's",
         ),
         (Completed(1, "", "code=exited, status=228/SECCOMP"), "(exit status 228/SECCOMP); in a container"),
+        (
+            Completed(217, "", "status=217/USER"),
+            "systemd cannot run as the user, who is not there, for the sandbox of an app's units on this host (exit "
+            "status 217/USER); `useradd --system nobody`",
+        ),
     ],
 )
 def test_a_host_that_cannot_is_told_by_what_and_with_the_fix(done: Completed, words: str) -> None:

@@ -248,6 +248,11 @@ def test_a_timer_counts_from_where_the_one_before_was_stopped(host: Host) -> Non
     ("shown", "how"),
     [
         ("NRestarts=1\nExecMainStatus=3", "it ended with status 3"),
+        (
+            "NRestarts=1\nExecMainStatus=203",
+            "systemd cannot execute its program (exit status 203/EXEC); the file or its interpreter is gone, may not "
+            "be executed, or lies on a file system that is mounted noexec",
+        ),
         ("ActiveState=activating\nSubState=auto-restart\nExecMainStatus=0", "it ended with status 0"),
     ],
 )

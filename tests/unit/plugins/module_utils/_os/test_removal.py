@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What root removes: all of a folder, nothing that a link leads to, and nothing that is mounted below it."""
+"""What root removes: all of a folder, nothing that a link leads to, and nothing that is mounted at it or below it."""
 
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,8 +14,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.fai
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import removal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.removal import (
     Mounted,
-    empty_tree,
-    mounts_below,
+    mounts_in,
+    refuse_mounts,
     remove_tree,
     try_to_remove_tree,
 )
@@ -48,22 +49,23 @@ def test_all_goes_but_not_what_a_link_leads_to(data: Path, tmp_path: Path) -> No
     assert os.listdir(tmp_path / "outside") == ["kept.txt"]
 
 
-def test_what_is_mounted_below_is_found_and_the_folder_itself_does_not_count(data: Path, tmp_path: Path) -> None:
-    mountinfo(tmp_path, data / "a photos", data, tmp_path / "var/database")
-    assert mounts_below([str(data)], str(tmp_path)) == [str(data / "a photos")]
-    assert mounts_below([str(tmp_path / "var/data2")], str(tmp_path)) == []
+def test_what_is_mounted_at_it_and_below_is_found(data: Path, tmp_path: Path) -> None:
+    mountinfo(tmp_path, data / "a photos", data, tmp_path / "var/database", tmp_path / "var", Path("/"))
+    assert mounts_in([str(data)], str(tmp_path)) == [str(data), str(data / "a photos")]
+    assert mounts_in([str(tmp_path / "var/data2")], str(tmp_path)) == []
 
 
-@pytest.mark.parametrize("remove", [remove_tree, empty_tree])
-def test_nothing_goes_where_anything_is_mounted_below(
-    data: Path, monkeypatch: pytest.MonkeyPatch, remove: Callable[[str], None]
+@pytest.mark.parametrize("at", ["", "/a photos"])
+@pytest.mark.parametrize("remove", [remove_tree, refuse_mounts])
+def test_nothing_goes_where_anything_is_mounted_at_it_or_below(
+    data: Path, monkeypatch: pytest.MonkeyPatch, remove: Callable[[str], None], at: str
 ) -> None:
-    point = str(data / "a photos")
-    monkeypatch.setattr(removal, "mounts_below", lambda paths: [point])
+    point = f"{data}{at}"
+    monkeypatch.setattr(removal, "mounts_in", lambda paths: [point])
     with pytest.raises(Mounted) as caught:
         remove(str(data))
     assert sentence(caught.value) == (
-        f"{point} is a mount, and what is on it is not Headcount's to remove: `umount '{point}'` first"
+        f"{point} is a mount, and what is on it is not Headcount's to remove: `umount {shlex.quote(point)}` first"
     )
     assert sorted(os.listdir(data)) == ["a photos", "before.txt"]
 

@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +19,13 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     hoarding,
     ledger,
     store,
+    takeover,
     truth,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.beginnable import Beside
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, sentence
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.lock import AppLock
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.meanwhile import Meanwhile
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.reloads import Manager
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
@@ -43,6 +45,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import g
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import heal as _heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import rollback as _rollback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import WORDS_SECONDS, AppOnHost
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.giveback import give_back
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.heal import heal
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.rollback import rollback
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.trial import broken, live_of
@@ -156,6 +159,72 @@ class Host:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Host:
     return Host(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def another(host: Host) -> Iterator[Callable[[str, Callable[[], None]], None]]:
+    """Has another run be at a step of the app, in which `does` happens once somebody waits for its end."""
+    with contextlib.ExitStack() as held:
+
+        def at_work(step: str, does: Callable[[], None]) -> None:
+            held.enter_context(AppLock(host.layout).step(Run("b2", "bob", "control2", "2026-11-22T10:00:00Z"), step))
+
+            def waited_for(words: str) -> None:
+                does()
+                held.close()
+                os.unlink(host.layout.lease)
+
+            host.app.lock.say = waited_for
+
+        yield at_work
+
+
+AtWork = Callable[[str, Callable[[], None]], None]
+
+
+class TestAtWork:
+    """Somebody goes back while another run is at a step: what there is to go back to is what that step leaves."""
+
+    def alone(self, host: Host) -> None:
+        """Generation 2 alone is there, and live."""
+        shutil.rmtree(host.layout.generation(1))
+
+    def test_the_first_promote_after_a_first_one_is_waited_for(self, host: Host, another: AtWork) -> None:
+        self.alone(host)
+        another("promote", lambda: host.add(3))
+        with pytest.raises(StepFailed, match=r"3 became live while this waited \(it was 2\): roll back again"):
+            rollback(host.app)
+        assert rollback(host.app)["to"] == 2
+
+    def test_one_that_fails_is_waited_for_and_then_there_is_nothing(self, host: Host, another: AtWork) -> None:
+        self.alone(host)
+        waited: list[bool] = []
+        another("promote", lambda: waited.append(True))
+        with pytest.raises(StepFailed, match=r"shop has no good generation before 2; there are: 2 \(live\)"):
+            rollback(host.app)
+        assert waited
+
+    def test_what_is_live_before_and_was_asked_for_is_gone_back_to(self, host: Host, another: AtWork) -> None:
+        another("promote", lambda: host.add(3))
+        assert rollback(host.app, 2)["to"] == 2
+
+    @pytest.mark.parametrize("between", [False, True])
+    def test_a_trial_is_not_ended_for_nothing(self, host: Host, another: AtWork, between: bool) -> None:
+        self.alone(host)
+        another("trial", lambda: pytest.fail("it was waited for"))
+        if between:
+            os.truncate(host.layout.lock, 0)
+        with pytest.raises(StepFailed, match="shop has no good generation before 2"):
+            rollback(host.app)
+        assert not os.path.exists(host.layout.ended)
+
+    def test_a_takeover_is_waited_for_where_the_address_is_to_be_given_back(self, host: Host, another: AtWork) -> None:
+        def take_over() -> None:
+            takeover.Record("old.service", "shared", "0.0.0.0:80", takeover.GIVEN_BACK).write(host.layout)
+
+        another("promote", take_over)
+        with pytest.raises(StepFailed, match=r"old\.service has its address back already"):
+            give_back(host.app)
 
 
 class TestBroken:

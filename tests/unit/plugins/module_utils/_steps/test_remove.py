@@ -54,10 +54,11 @@ def mount(root: Path, point: str) -> None:
     (root / "proc/self/mountinfo").write_text(line, encoding="utf-8")
 
 
-def test_nothing_goes_where_something_is_mounted_below_the_data_and_the_ledger_says_so(
-    app: AppOnHost, tmp_path: Path
+@pytest.mark.parametrize("at", ["", "/photos"])
+def test_nothing_goes_where_something_is_mounted_at_the_data_or_below_and_the_ledger_says_so(
+    app: AppOnHost, tmp_path: Path, at: str
 ) -> None:
-    point = f"{app.layout.data}/photos"
+    point = f"{app.layout.data}{at}"
     mount(tmp_path, point)
     with pytest.raises(Untouched) as caught:
         remove(app, everything=True)
@@ -65,13 +66,14 @@ def test_nothing_goes_where_something_is_mounted_below_the_data_and_the_ledger_s
     assert caught.value.cause == f"{said} first"
     assert mounted(app.layout, [app.layout.data]) == f"{said} first"
     assert generations.live(app.layout) == 1
-    assert os.path.isdir(point)
+    assert os.path.isdir(f"{app.layout.data}/photos")
     last = ledger.read(app.layout.ledger)[-1]
     assert (last["event"], last["phase"], last["cause"]) == ("failed", "remove", f"{said} first")
 
 
-def test_a_mount_below_data_that_stays_is_in_nobodys_way(app: AppOnHost, tmp_path: Path) -> None:
-    mount(tmp_path, f"{app.layout.data}/photos")
+@pytest.mark.parametrize("at", ["", "/photos"])
+def test_a_mount_of_data_that_stays_is_in_nobodys_way(app: AppOnHost, tmp_path: Path, at: str) -> None:
+    mount(tmp_path, f"{app.layout.data}{at}")
     assert remove(app)["gone"] == []
 
 
@@ -88,7 +90,7 @@ def test_what_cannot_be_removed_is_told_in_words_and_the_next_run_goes_on(
         raise PermissionError(1, "Operation not permitted", f"{path}/kept")
 
     with monkeypatch.context() as patched:
-        patched.setattr(_remove, "empty_tree", fail)
+        patched.setattr(_remove, "remove_tree", fail)
         with pytest.raises(StepFailed, match=f"Operation not permitted: {app.layout.data}/kept"):
             remove(app, everything=True)
     assert ledger.read(app.layout.ledger)[-1]["event"] == "failed"
