@@ -11,14 +11,13 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import socket
 import threading
 from dataclasses import dataclass, field
 from typing import Iterator
 
 from .._os.background import begin_thread
-from .._os.files import make_directory, remove_file, write_file
+from .._os.files import remove_file
 from .._os.listeners import (
     SYSTEM_MANAGER,
     Listener,
@@ -31,37 +30,15 @@ from .._os.listeners import (
     point,
     shut_beside,
 )
-from .._os.paths import RUNTIME_UNITS, under
+from .._os.paths import under
 from .._os.sockets import BOUND_BESIDE
 from .._os.systemd import Systemd, SystemdError
-from .reloads import NoRoom
+from .dropins import drop_in, undrop
 
-DROP_IN = "zzz-headcount-takeover.conf"
-"""systemd reads drop-ins of all folders in the order of their names, and the last one has the last word."""
 NAME_SECONDS = 0.02
 """So often it is seen to that a socket has its name (name_kept)."""
 FIRST, SECOND = 0, 1
 """Places of the two sockets of a port: who listened first, and who came to it."""
-
-
-def drop_in(systemd: Systemd, unit: str, text: str, root: str = "/") -> None:
-    """Change a unit until the next boot, or until undrop(); systemd has to be reloaded."""
-    folder = under(root, f"/{RUNTIME_UNITS}/{unit}.d")
-    make_directory(folder)
-    write_file(os.path.join(folder, DROP_IN), text)
-
-
-def undrop(systemd: Systemd, *units: str, root: str = "/") -> bool:
-    """Take back what drop_in() did to units, and reload systemd where there was anything. Whether there was."""
-    found = [under(root, f"/{RUNTIME_UNITS}/{unit}.d") for unit in units]
-    found = [folder for folder in found if os.path.lexists(os.path.join(folder, DROP_IN))]
-    for folder in found:
-        remove_file(os.path.join(folder, DROP_IN))
-        if not os.listdir(folder):
-            shutil.rmtree(folder, ignore_errors=True)
-    if found:
-        systemd.reload()
-    return bool(found)
 
 
 @contextlib.contextmanager
@@ -201,7 +178,7 @@ class Beside:
         cannot be reloaded that name stays, for whoever does so next."""
         first, second = self.names
         remove_file(first)
-        with contextlib.suppress(NoRoom):
+        with contextlib.suppress(SystemdError):
             if not undrop(self.systemd, self.unit, root=self.root) and os.path.lexists(second):
                 self.systemd.reload()
             remove_file(second)

@@ -16,7 +16,7 @@ from typing import Iterable, Iterator, Mapping, Sequence
 from .._os.files import read_text_file
 from .._os.paths import Layout, under
 from .._os.systemd import Systemd
-from .beside import DROP_IN
+from .dropins import DROP_IN
 
 _STOPPED_WITH_IT = ("RequiredBy", "RequisiteOf", "BoundBy", "ConsistsOf", "PropagatesStopTo")
 _START_IT = ("WantedBy", "UpheldBy", "TriggeredBy", "OnFailureOf", "OnSuccessOf")

@@ -27,7 +27,8 @@ from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
 from . import formerboot, formerprograms, generations, phases
-from .beside import FIRST, Beside, drop_in, name_kept, undrop
+from .beside import FIRST, Beside, name_kept
+from .dropins import drop_in, undrop
 from .failures import StepFailed
 from .former import Former
 from .instances import Instances

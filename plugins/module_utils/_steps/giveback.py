@@ -16,7 +16,8 @@ from .._facts.unitgroups import unit_pids
 from .._generation import former as formers
 from .._generation import generations, ledger, store, truth
 from .._generation.answers import SILENT
-from .._generation.beside import FIRST, Beside, drop_in, name_kept, undrop
+from .._generation.beside import FIRST, Beside, name_kept
+from .._generation.dropins import drop_in, undrop
 from .._generation.failures import StepFailed, sentence
 from .._generation.formerprograms import by_gunicorn, imported
 from .._generation.meanwhile import Meanwhile, meanwhile_words

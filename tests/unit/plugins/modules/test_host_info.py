@@ -52,7 +52,7 @@ SENT = {
     "_generation/access",
     "_generation/answers",
     "_generation/asked",
-    "_generation/beside",
+    "_generation/dropins",
     "_generation/clashes",
     "_generation/datafolders",
     "_generation/dryrun",

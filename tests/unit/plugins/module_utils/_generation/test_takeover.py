@@ -14,8 +14,14 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import beside as _beside
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    dropins,
+    generations,
+    phases,
+    store,
+    takeover,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import former as _former
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import generations, phases, store, takeover
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import instances as _instances
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import switch as _switch
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed
@@ -170,7 +176,7 @@ class _File:
         if "daemon-reload" in command and not self.room:
             raise NoRoom("no room")
         if "daemon-reload" in command:
-            drop_in = self.root / "run/systemd/system/shop.socket.d" / _beside.DROP_IN
+            drop_in = self.root / "run/systemd/system/shop.socket.d" / dropins.DROP_IN
             text = drop_in.read_text(encoding="utf-8") if drop_in.exists() else f"ListenStream={self.at(self.PATH)}\n"
             self.knows = text.rstrip().rpartition("=")[2]
             if self.open:
@@ -564,7 +570,7 @@ def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, way: 
 
 
 def test_a_drop_in_has_the_last_word() -> None:
-    assert sorted([_beside.DROP_IN, "override.conf", "zz-local.conf"])[-1] == _beside.DROP_IN
+    assert sorted([dropins.DROP_IN, "override.conf", "zz-local.conf"])[-1] == dropins.DROP_IN
 
 
 def test_the_apps_socket_file_is_there_again_where_the_end_of_the_former_one_removes_it(
