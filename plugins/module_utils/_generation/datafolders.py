@@ -78,7 +78,7 @@ def _changed_account(layout: Layout, user: str) -> list[str]:
     live = generations.live(layout)
     record = generations.record(layout, live) if live is not None else {}
     before = str((record.get("app") or {}).get("user") or layout.user)
-    if not record or before == user or owner(layout.data) != before or not _holds_anything(layout.data):
+    if not record or before == user or owner(layout.data) != before or not holds_anything(layout.data):
         return []
     return [
         f"{layout.data} belongs to {before}, as which generation {live} is live, and another `user` ({user}) would "
@@ -86,7 +86,7 @@ def _changed_account(layout: Layout, user: str) -> list[str]:
     ]
 
 
-def _holds_anything(path: str) -> bool:
+def holds_anything(path: str) -> bool:
     """Whether there is a file in a folder, however deep; empty folders are made by every start."""
     return any(files for _, _, files in os.walk(path))
 

@@ -17,7 +17,7 @@ from .._os.lines import UNREAD
 from .._os.ownership import Foreign
 from .._os.systemd import SystemdError
 from .._os.taken import address_taken
-from . import generations, store
+from . import dataaccounts, generations, store
 from .answers import HEALTH, WELL, Answers
 from .beginnable import first_words, leaves_first, no_room
 from .candidates import Candidates
@@ -82,7 +82,7 @@ def switch(
     try:
         if taking is not None:
             seen = _switch_former(instances, taking, new, app, verify_seconds)
-        elif old is not None and same_address(instances, old, new):
+        elif old is not None and _shares(instances, old, new):
             seen = _switch_shared(instances, old, new, app, verify_seconds, before or app, lenient)
         else:
             seen = _switch_address(instances, old, new, app, verify_seconds)
@@ -103,6 +103,15 @@ def switch(
         except (StepFailed, SystemdError, OSError) as second:
             failure = StepFailed(failure.phase, f"{failure.cause}; and the way back failed: {second}", failure.evidence)
         raise failure from error
+
+
+def _shares(instances: Instances, old: int, new: int) -> bool:
+    """Whether `new` takes the public socket of `old`. Not where somebody stopped `old` and gave its data to the account
+    of `new`: who asks at that socket would wake it, and systemd would give the data back."""
+    if not same_address(instances, old, new):
+        return False
+    runs = instances.systemd.state(instances.layout.service_unit(old)).running
+    return runs or not dataaccounts.given_to(instances.layout, old, new)
 
 
 def _look(instances: Instances, old: int, before: Plain) -> Answers:

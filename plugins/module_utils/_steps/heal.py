@@ -7,7 +7,7 @@ Every rollout and every rollback begins with it.
 
 from __future__ import annotations
 
-from .._generation import access, generations, ledger, store, takeover, truth
+from .._generation import access, dataaccounts, generations, ledger, store, takeover, truth
 from .._generation.answers import HEALTH
 from .._generation.failures import StepFailed, Untouched
 from .._generation.names import save_aside
@@ -126,6 +126,12 @@ def make_account(app: AppOnHost, number: int) -> list[str]:
 
 def _start_live(app: AppOnHost, number: int) -> str:
     """Start the live generation and wait for it. One that does not come up must not hinder the next deployment."""
+    given = dataaccounts.given_away(app.layout, number)
+    if given:
+        return (
+            f"did not start the live generation {number}: {app.layout.data} belongs to {given} by now, and systemd "
+            "would give it back to the account that this one runs as"
+        )
     record = app.known(number)
     health = record.app.get("health") if record is not None else None
     begin = app.clock()

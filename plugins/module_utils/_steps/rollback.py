@@ -9,7 +9,7 @@ import os
 from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
-from .._generation import generations, hoarding, store, truth
+from .._generation import dataaccounts, generations, hoarding, store, truth
 from .._generation.beginnable import leaves_first
 from .._generation.failures import StepFailed, sentence
 from .._generation.names import save_aside
@@ -103,6 +103,7 @@ def rollback(
             record = app.record(target)
             changed = changed_by_drop_ins(app, target)
             if old is not None:
+                hoards = hoards or dataaccounts.would_take(app.layout, target)
                 _spare_users(app, old, target, record.app, hoards)
             seen = switch_counted(app, old, target, record.app, lenient=hoards or True)
         except (StepFailed, SystemdError, OSError) as error:

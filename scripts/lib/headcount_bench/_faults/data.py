@@ -68,6 +68,36 @@ def outlives_the_app(scene: Scene) -> None:
     scene.clean()
 
 
+def another_account(scene: Scene) -> None:
+    """The app gets another account, as the docs say, and goes back: the records are there both times, and nobody's data
+    is taken from it while it serves."""
+    wanted, before = records(scene, "POST"), scene.live()
+    begin = time.time()
+    scene.seen.window = [begin - 0.1, begin + 240.0]
+    scene.sh(
+        f"useradd --system --no-create-home --shell /usr/sbin/nologin till-two; systemctl stop {APP}.socket "
+        f"{APP}@{before}.service; chown -R till-two: {KEPT}"
+    )
+    done = scene.deploy(user="till-two")
+    scene.seen.must("failed" not in done[-1], f"it did not get the account: {done[-1].get('failed')}")
+    _must_keep(scene, wanted, "with the other account")
+    scene.seen.window[1] = time.time()
+    wanted = records(scene, "POST")
+    scene.seen.must(wanted, "no record could be made with the other account")
+    said = scene.sh(f"headcount-rollback {APP} 2>&1; echo code $?")
+    scene.seen.must("code 0" in said, f"the rollback said {said}")
+    scene.seen.must("leaves before generation" in said and "belongs to till-two" in said, f"it does not say so: {said}")
+    _must_keep(scene, wanted, "after the rollback")
+    scene.seen.must(records(scene, "POST"), "no record could be made after the rollback")
+    mode = scene.sh(f"stat -c '%a %U' {KEPT}").strip()
+    scene.seen.must(mode == f"700 hc-{APP}", f"the data has {mode}")
+    scene.seen.told.append(said.strip()[:300])
+    scene.clean()
+    for _ in range(2):
+        scene.deploy()
+    scene.sh("userdel till-two")
+
+
 def mounted_below(scene: Scene) -> None:
     """Somebody's folder is mounted below the app's data, which is to go: nothing goes, before it is unmounted."""
     theirs, point = "/srv/photos", f"{KEPT}/photos"
@@ -131,6 +161,12 @@ DATA = [
         "the app is removed, comes back, and is removed with its data",
         "its data stays until somebody says that it goes; it is said where it is",
         outlives_the_app,
+    ),
+    Row(
+        "data/another-account",
+        "the app gets another account, and goes back to a generation with the one before",
+        "the records are there both times; the live one leaves before its data is given to the other, which is told",
+        another_account,
     ),
     Row(
         "data/mounted-below",
