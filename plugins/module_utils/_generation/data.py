@@ -29,6 +29,11 @@ PRIVATE = 0o700
 _KEEP = """\
 keep() {  # folder or file, where the release came with it, where it is kept
     if test -e "$3"; then return; fi
+    if test -L "$3"; then
+        if test "$1" = file && ! test -e "$2"; then return; fi
+        echo "$3 is a link to $(readlink "$3"), which is not there: is what it lies on mounted?" >&2
+        exit 1
+    fi
     mkdir -p "$(dirname "$3")"
     if test -e "$2"; then
         rm -rf "$3.new"

@@ -112,7 +112,10 @@ def _ends(unit: str, activated: bool, root: str) -> str:
         return ""
     app = unit.partition("@")[0]
     if app in present_apps(root):
-        return f" of Headcount's app {app} (playbooks/remove.yml -e headcount_app={app} ends it; its data stays)"
+        return (
+            f" of Headcount's app {app} (where that is to listen elsewhere, roll it out by itself first; "
+            f"playbooks/remove.yml -e headcount_app={app} ends it, and its data stays)"
+        )
     if activated:
         return (
             f" of {unit}, to which systemd passes the socket (`systemctl list-sockets` names its socket unit; "

@@ -8,7 +8,7 @@ import contextlib
 import os
 from dataclasses import dataclass
 from itertools import islice
-from typing import Dict, List, Sequence, TypedDict
+from typing import Dict, List, Mapping, Sequence, TypedDict
 
 from .._declaration.app import Plain
 from .._generation import unbegun
@@ -77,8 +77,11 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
         words = [words_of(app.layout, number, command.run) for command in left]
         ran: list[dict[str, object]] = []
         for command, found in zip(left, words):
-            if command.creates and command.key not in begun and command.is_done:
-                told.append(f"`{command.run}` is not run: {command.creates} is there")
+            if command.creates and command.is_done:
+                told.append(
+                    f"`{command.run}` is not run: {command.creates} is there" + _unknown(begun.get(command.key))
+                )
+                kept.end(command.key, False)
                 continue
             if command.key in begun:
                 told.append(
@@ -92,6 +95,16 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
         if ran:
             app.log("prepared", generation=number, release=record.release, commands=ran, told=told or None)
     return {"prepared": ran, "told": told}
+
+
+def _unknown(begun: Mapping[str, object] | None) -> str:
+    """What is to be known of a command whose work is there, and of whose end nothing is known."""
+    if begun is None:
+        return ""
+    return (
+        f"; it was begun by {begun['by']} at {begun['since']}, and nothing is known of its end: where that is half of "
+        "it, remove it, and it is run again"
+    )
 
 
 def _wait_for_left(app: AppOnHost, seconds: float) -> list[str]:

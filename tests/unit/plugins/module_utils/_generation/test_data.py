@@ -96,6 +96,26 @@ def test_somebody_elses_folder_is_refused_and_the_apps_own_is_not(layout: Layout
     assert datafolders.clashes(layout, NOBODY, [{"event": "data_made", "folders": [layout.data]}]) == []
 
 
+@pytest.mark.parametrize(
+    ("path", "seeded", "told"), [("a.db", True, True), ("a.db", False, False), ("up/", False, True)]
+)
+def test_a_link_of_the_data_that_leads_nowhere_is_let_be(layout: Layout, path: str, seeded: bool, told: bool) -> None:
+    """What it lies on is not mounted: what the release came with is not what users have there."""
+    link = Path(layout.data) / path.rstrip("/")
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/nowhere/kept")
+    if seeded:
+        seed = Path(layout.generation(7)) / "release" / data.SEED
+        seed.mkdir(parents=True)
+        (seed / path).write_text("first", encoding="utf-8")
+    text = data.script({**NOBODY, "data": {"paths": [path]}}, 7, layout)
+    done = subprocess.run(["/bin/sh", "-c", text], capture_output=True, text=True, check=False)
+    assert (done.returncode, os.readlink(link)) == (int(told), "/nowhere/kept")
+    assert (
+        f"{link} is a link to /nowhere/kept, which is not there: is what it lies on mounted?" in done.stderr
+    ) is told
+
+
 def test_only_folders_that_are_declared_are_looked_at(layout: Layout, owners: dict[str, str]) -> None:
     os.makedirs(layout.cache)
     owners[layout.cache] = "root"

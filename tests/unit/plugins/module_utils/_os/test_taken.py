@@ -71,7 +71,8 @@ def test_an_app_of_headcounts_is_named_with_the_way_to_end_it(root: Path) -> Non
     (root / "proc/812/cgroup").write_text("0::/system.slice/notes@7.service\n", encoding="utf-8")
     (told,) = taken.port_holders(8001, str(root))
     assert told == (
-        "nginx (pid 812) of Headcount's app notes (playbooks/remove.yml -e headcount_app=notes ends it; its data stays)"
+        "nginx (pid 812) of Headcount's app notes (where that is to listen elsewhere, roll it out by itself first; "
+        "playbooks/remove.yml -e headcount_app=notes ends it, and its data stays)"
     )
     (root / "proc/812/cgroup").write_text("0::/system.slice/other@7.service\n", encoding="utf-8")
     assert "Headcount" not in taken.port_holders(8001, str(root))[0]

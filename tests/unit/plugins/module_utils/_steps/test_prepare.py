@@ -287,6 +287,22 @@ def test_what_a_killed_run_left_is_waited_for_told_and_run_again(host: Host) -> 
     assert prepare(host.app, 1, [command()]) == {"prepared": [], "told": []}
 
 
+def test_what_a_killed_first_setup_made_is_not_made_again(host: Host, tmp_path: Path) -> None:
+    """Somebody may have put a copy of the data back by hand meanwhile."""
+    setup, there = replace(command("flask init-db"), creates=str(tmp_path / "shop.db")), tmp_path / "shop.db"
+    there.write_text("rows")
+    Prepared(host.layout).begin(setup.key, setup.run, "run b2 of bert on control2")
+    (told,) = prepare(host.app, 1, [setup])["told"]
+    assert told.startswith(
+        f"`flask init-db` is not run: {there} is there; it was begun by run b2 of bert on control2 at "
+    )
+    assert told.endswith("and nothing is known of its end: where that is half of it, remove it, and it is run again")
+    assert (host.called, Prepared(host.layout).begun()) == ([], {})
+    there.unlink()
+    host.app.systemd.runner = _making(host, there, "made")
+    assert [one["run"] for one in prepare(host.app, 1, [setup])["prepared"]] == ["flask init-db"]
+
+
 def test_what_the_release_before_it_left_is_settled_once_it_was_waited_for(host: Host) -> None:
     Prepared(host.layout).begin("key of the release before", "flask db upgrade", "run b2 of bert on control2")
     host.shown = "ActiveState=active"
