@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
 
 from .._scene import APP, Scene
 from .hand import next_run
@@ -98,26 +99,32 @@ def another_account(scene: Scene) -> None:
     scene.sh("userdel till-two")
 
 
-def mounted_below(scene: Scene) -> None:
-    """Somebody's folder is mounted below the app's data, which is to go: nothing goes, before it is unmounted."""
-    theirs, point = "/srv/photos", f"{KEPT}/photos"
-    scene.sh(f"mkdir -p {theirs} {point} && echo theirs > {theirs}/1.jpg && mount --bind {theirs} {point}")
-    try:
+def mounted(folder: str) -> Callable[[Scene], None]:
+    """A folder is mounted at the app's data, or below it, which is to go: nothing goes before it is unmounted."""
+
+    def work(scene: Scene) -> None:
+        theirs, point = "/srv/photos", f"{KEPT}{folder}"
+        scene.sh(f"mkdir -p {theirs} {point} && echo theirs > {theirs}/1.jpg && mount --bind {theirs} {point}")
+        try:
+            done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())
+            refused(scene, done, f"umount {point}", "remove", bad_kept=False)
+            scene.seen.must(scene.sh(f"cat {theirs}/1.jpg").strip() == "theirs", "what was mounted is gone")
+            scene.clean("after the refusal")
+        finally:
+            scene.sh(f"umount {point}")
+        begin = time.time()
+        scene.seen.window = [begin - 0.1, begin + 240.0]
         done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())
-        refused(scene, done, f"umount {point}", "remove", bad_kept=False)
-        scene.seen.must(scene.sh(f"cat {theirs}/1.jpg").strip() == "theirs", "what was mounted is gone")
-        scene.clean("after the refusal")
-    finally:
-        scene.sh(f"umount {point}")
-    begin = time.time()
-    scene.seen.window = [begin - 0.1, begin + 240.0]
-    done = scene.engine.steps(APP, ("remove", {"everything": True}), gone=scene.gone())
-    scene.seen.must(done[-1].get("gone") == [KEPT], f"once it is unmounted, its data does not go: {done[-1]}")
-    scene.seen.must(scene.sh(f"cat {theirs}/1.jpg; rm -r {theirs}").strip() == "theirs", "what was mounted went then")
-    scene.deploy()
-    scene.deploy()
-    scene.seen.window[1] = time.time()
-    scene.clean()
+        scene.seen.must(done[-1].get("gone") == [KEPT], f"once it is unmounted, its data does not go: {done[-1]}")
+        scene.seen.must(
+            scene.sh(f"cat {theirs}/1.jpg; rm -r {theirs}").strip() == "theirs", "what was mounted went then"
+        )
+        scene.deploy()
+        scene.deploy()
+        scene.seen.window[1] = time.time()
+        scene.clean()
+
+    return work
 
 
 def left_in_tmp(scene: Scene) -> None:
@@ -169,10 +176,16 @@ DATA = [
         another_account,
     ),
     Row(
+        "data/mounted-at",
+        "somebody's folder is mounted at the app's data, and the app is removed with its data",
+        "nothing is removed; the mount is named with the command that takes it away",
+        mounted(""),
+    ),
+    Row(
         "data/mounted-below",
         "somebody's folder is mounted below the app's data, and the app is removed with its data",
         "nothing is removed; the mount is named with the command that takes it away",
-        mounted_below,
+        mounted("/photos"),
     ),
     Row(
         "data/left-in-tmp",
