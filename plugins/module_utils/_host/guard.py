@@ -200,7 +200,7 @@ class _Guarded:
         if seen is None or current is None or current.generation != self.orders.generation or current.counts is None:
             self.uncounted = current.uncounted if current is not None else ""
             return ""
-        planned, asked = _planned(current), self.orders.asked
+        planned, asked = _planned(current), self.orders.counted.ended
         self.watch = self.watch or Watch(
             current.limits, self.orders.before, planned, asked=asked, agreed=self._agreed()
         )
@@ -324,7 +324,8 @@ class _Guarded:
             tally = self.watch.readings[-1].tally if self.watch is not None and self.watch.readings else None
             slow, self.got = "took longer than" in breach, ""
             with contextlib.suppress(SystemdError, OSError):
-                self.got = got.words(self.app, self.orders.generation, tally, self.orders.at, slow)
+                since = tally.after(self.orders.counted) if tally is not None else None
+                self.got = got.words(self.app, self.orders.generation, since, self.orders.at, slow)
         return f"; {self.got}" if self.got else ""
 
     def _going(self, cause: str) -> GoingBack:

@@ -88,6 +88,11 @@ class Tally:
             own_cut=self.own_cut - before.own_cut,
         )
 
+    def after(self, before: Tally) -> Tally:
+        """since(), of a reading that may be of a server which was started anew since: then all of it came after."""
+        change = self.since(before)
+        return self if min(change.lost, *change.outcomes.values()) < 0 else change
+
     def quantile_s(self, q: float) -> float | None:
         """The q-quantile of the seconds that requests took, interpolated within its bucket; None without any. What is
         beyond the last bound is told as that bound."""

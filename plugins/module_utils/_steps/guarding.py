@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Callable, Mapping
 
 from .._declaration.app import Guard, Plain
@@ -33,7 +33,8 @@ class Orders:
     """What a guard is told: the generation it watches, the one it goes back to, until when (seconds since the boot that
     `boot` names, which no clock that is set changes), for how many minutes in all, and what the generation before had
     counted; by the clock, when it began (`at`, 0: not known). `end`: how it ended (WHOLE, or in a sentence why before
-    its time), empty as long as nobody has written that down. `asked`: requests that had ended when it began."""
+    its time), empty as long as nobody has written that down. `counted`: what the generation had
+    counted when it began, most of which its promote asked."""
 
     generation: int
     back_to: int
@@ -43,25 +44,23 @@ class Orders:
     boot: str
     at: float = 0.0
     end: str = ""
-    asked: int = 0
+    counted: Tally = field(default_factory=Tally)
 
     @classmethod
     def read(cls, layout: Layout) -> Orders | None:
         """Those of the newest guard; None where there never was one, or they cannot be read."""
         data = read_mapping(_path(layout))
-        counted = as_mapping(data.get("tally"))
         try:
-            tally = Tally(**{**counted, "buckets": tuple(counted["buckets"])})
             return cls(
                 int(data["generation"]),
                 int(data["back_to"]),
                 float(data["until"]),
                 float(data["minutes"]),
-                Before(tally, float(data["seconds"])),
+                Before(_tally(data.get("tally")), float(data["seconds"])),
                 str(data["boot"]),
                 float(data.get("at") or 0.0),
                 str(data.get("end") or ""),
-                int(data.get("asked") or 0),
+                _tally(data["counted"]) if "counted" in data else Tally(),
             )
         except (KeyError, TypeError, ValueError):
             return None
@@ -78,9 +77,14 @@ class Orders:
             "boot": self.boot,
             "at": self.at,
             "end": self.end,
-            "asked": self.asked,
+            "counted": asdict(self.counted),
         }
         write_json(_path(layout), told, 0o600)
+
+
+def _tally(data: object) -> Tally:
+    counted = as_mapping(data)
+    return Tally(**{**counted, "buckets": tuple(counted["buckets"])})
 
 
 WHOLE = "whole"
@@ -149,8 +153,8 @@ def begin(app: AppOnHost, number: int, old: int | None, declared: Plain, was: Be
         goingback.forget(app.layout)
         until, boot = boot_seconds() + 60 * span, boot_id(app.root)
         found = counted(app, number)
-        asked = found.tally.ended if found is not None else 0
-        Orders(number, old, until, span, was, boot, app.clock(), asked=asked).write(app.layout)
+        tally = found.tally if found is not None else Tally()
+        Orders(number, old, until, span, was, boot, app.clock(), counted=tally).write(app.layout)
         command = ["/usr/local/sbin/headcount", "guard", app.name]
         # on-abort: one that is killed goes on, with the time that is left; one that is stopped does not. With any other
         # OOMPolicy the OOM killer's kill of it, or of a systemctl of its own, is no abort to systemd, but the end.

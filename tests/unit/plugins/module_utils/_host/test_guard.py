@@ -372,6 +372,25 @@ def test_what_users_got_is_told_with_the_breach_and_asked_once(host: Host, monke
     assert host.events[-1][1].endswith("(/checkout): KeyError")
 
 
+@pytest.mark.parametrize(("promoted", "users"), [(tally(93, 0), (7, 80)), (tally(500, 0), (100, 80))])
+def test_what_the_promote_itself_asked_is_not_what_users_got(
+    host: Host, monkeypatch: pytest.MonkeyPatch, promoted: Tally, users: tuple[int, int]
+) -> None:
+    """Of a server that was started anew since, everything is users'."""
+    orders, seen = guarding.Orders.read(host.app.layout), []
+    assert orders is not None
+    replace(orders, counted=promoted).write(host.app.layout)
+    assert guarding.Orders.read(host.app.layout) == replace(orders, counted=promoted)
+
+    def words(app: AppOnHost, number: int, told: Tally, since: float, slow: bool) -> str:
+        seen.append((told.outcomes["2xx"], told.outcomes["5xx"]))
+        return ""
+
+    monkeypatch.setattr(guarded.got, "words", words)
+    host.run(lambda look: view(tally(100, 20 * look)))
+    assert seen == [users]
+
+
 def test_the_status_says_of_a_way_back_until_the_next_promote(host: Host) -> None:
     layout = host.app.layout
     assert guarding.went_back(layout, 2) == ""
