@@ -122,7 +122,7 @@ def begin(app: AppOnHost, number: int, address: str) -> Wanted:
         app.candidates.seconds = 0.0  # it outlives this step: a timer ends it (_watch)
         try:
             boot = app.candidates.start(number, declared["health"], listen=listen)
-            fail_if_unlike(app, number, declared)
+            fail_if_unlike(app, number, declared, against)
             begun = Begun(
                 number=number,
                 run=app.run.id,

@@ -52,7 +52,7 @@ def trial(app: AppOnHost, number: int, pool: Pool | None = None) -> Tried:
         baseline = _arm(app, live, trial=False, begin=begin) if live is not None and not why_broken else None
         try:
             boot = app.candidates.start(number, declared["health"])
-            fail_if_unlike(app, number, declared)
+            fail_if_unlike(app, number, declared, live if baseline is not None else None)
             with memory_bounded("trial"):
                 verdict, evidence = try_candidate(
                     declared,
@@ -85,11 +85,12 @@ def trial(app: AppOnHost, number: int, pool: Pool | None = None) -> Tried:
         return ruled(app, number, declared, verdict, evidence, lacks)
 
 
-def fail_if_unlike(app: AppOnHost, number: int, declared: Plain) -> None:
+def fail_if_unlike(app: AppOnHost, number: int, declared: Plain, live: int | None) -> None:
     """StepFailed, before any load, when a path of it only ever redirects, so that nothing would be measured of it, or
-    answers without what it must contain."""
+    answers without what it must contain. `live`: the generation that it is compared with."""
     address, paths = app.layout.trial_socket(number), [Ask.of_path(path) for path in declared["load"]["paths"]]
-    wrong = only_redirects(address, paths, answer_seconds(declared)) or lacking_now(app, number, declared)
+    beside = app.layout.private_socket(live) if live is not None else None
+    wrong = only_redirects(address, paths, answer_seconds(declared), beside) or lacking_now(app, number, declared)
     if wrong:
         raise StepFailed("trial", wrong)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Callable, Sequence
 
-from .._os.http import AS_USERS, ASKED_AS, REDIRECT, Answer, Ask, redirected, request
+from .._os.http import AS_USERS, ASKED_AS, REDIRECT, Answer, Ask, redirected, request, unwell
 
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
@@ -72,9 +72,11 @@ def only_redirects(
     address: str | tuple[str, int],
     paths: Sequence[Ask],
     seconds: float,
+    live: str | None = None,
     ask: Callable[..., Answer] = request,
 ) -> str:
-    """Which path of the load only ever redirects though no `status` of it says so, with the fix; else empty.
+    """Which path of the load only ever redirects though no `status` of it says so, with the fix; else empty. `live`:
+    where the live generation is asked, which says whether it is the release that has changed.
 
     Each path is asked once, and one that redirects twice more. Bounded: `seconds` for each request.
     """
@@ -88,5 +90,9 @@ def only_redirects(
         else:
             fix = _REDIRECT_FIX % answer.status
             what = f"{path.method} {path.path} only redirects ({answer.status} to {answer.location})"
+            before = ask(live, path, path.within(seconds)) if live is not None else None
+            if before is not None and not unwell(path, before):
+                what += f", where the live generation answers {before.status}: this release sends its users away"
+                fix = f"where that is meant, {fix.partition('; ')[2]}"
             return f"{what}: {fix}"
     return ""

@@ -46,12 +46,35 @@ def answering(*answers: Answer) -> Any:
 )
 def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer], times: int, words: str) -> None:
     ask, asked = answering(*answers)
-    found = only_redirects("/run/x.sock", [Ask.of_path(path)], 5.0, ask)
+    found = only_redirects("/run/x.sock", [Ask.of_path(path)], 5.0, ask=ask)
     assert found.startswith(words)
     assert bool(found) is bool(words)
     assert len(asked) == times
     if words:
         assert found.endswith("or, where the redirect is what users get, status: [302]")
+
+
+@pytest.mark.parametrize(
+    ("live", "words"),
+    [
+        (
+            FINE,
+            "GET / only redirects (302 to https://shop.example.com/?), where the live generation answers 200: this "
+            "release sends its users away: where that is meant, declare what users send (",
+        ),
+        (AWAY, "GET / only redirects (302 to https://shop.example.com/?): nothing of the app is measured that way; "),
+        (Answer(500, b"", 1.0), "GET / only redirects (302 to https://shop.example.com/?): nothing of the app is "),
+    ],
+)
+def test_a_release_that_redirects_what_the_live_one_answers_is_what_changed(live: Answer, words: str) -> None:
+    found = only_redirects(
+        "/run/x.sock",
+        [Ask.of_path({"path": "/"})],
+        5.0,
+        "/run/live.sock",
+        lambda address, what, bounds: live if address == "/run/live.sock" else AWAY,
+    )
+    assert found.startswith(words)
 
 
 @pytest.mark.parametrize(
