@@ -29,6 +29,7 @@ from .tools import (
     BadLock,
     BadSource,
     BuildFailed,
+    Done,
     ResolutionConflict,
     WheelhouseError,
     WheelMissing,
@@ -39,6 +40,7 @@ from .tools import (
     uv,
 )
 
+_VERSION = re.compile(r"^[\w.-]+==[^\s;\\]+", re.MULTILINE)
 _COMPILE_SECONDS = 300.0
 _PYTHONS = frozenset({"3.9", "3.10", "3.11", "3.12", "3.13", "3.14"})
 """Those that hosts have."""
@@ -95,10 +97,6 @@ class Fetching:
                 path = self.work / f"{option[2:]}-{number}.txt"
                 path.write_text("\n".join(texts) + "\n", encoding="utf-8")
                 words += [option, path]
-        known = self.work / f"preferred-{number}.txt"
-        if preferred:
-            known.write_text(preferred, encoding="utf-8")
-            words += ["--output-file", known]  # uv prefers what is in it, and writes there instead
         if self.indexes.no_index:
             words.append("--no-index")  # uv has no variable for it
         bound = self.indexes.project()
@@ -107,11 +105,27 @@ class Fetching:
             folder.mkdir()
             (folder / "pyproject.toml").write_text(bound, encoding="utf-8")
             words.append(folder / "pyproject.toml")
-        done = run([*words, *options], _COMPILE_SECONDS, cwd=self.work, extra_env=self.environment())
+        done = self._preferring(preferred, number, [*words, *options]) if preferred else self._run([*words, *options])
         if done.status:
             said = done.stderr + self._refused([*words, *options], done.stderr)
             raise resolution_error(what, said, self.platform.python, self.indexes.told())
-        return done.stdout or (known.read_text(encoding="utf-8") if preferred else "")
+        return done.stdout
+
+    def _run(self, words: Sequence[str | Path]) -> Done:
+        return run(words, _COMPILE_SECONDS, cwd=self.work, extra_env=self.environment())
+
+    def _preferring(self, preferred: str, number: int, words: Sequence[str | Path]) -> Done:
+        """uv prefers the versions of its output file. Of a version that it prefers it looks at the first index alone
+        that has it, be its files for other Pythons: where that fails, the same versions are asked for as limits."""
+        known = self.work / f"preferred-{number}.txt"
+        known.write_text(preferred, encoding="utf-8")
+        done = self._run([*words, "--output-file", known])
+        if not done.status:
+            return done._replace(stdout=done.stdout or known.read_text(encoding="utf-8"))
+        limits = self.work / f"kept-{number}.txt"
+        limits.write_text("\n".join(_VERSION.findall(preferred)) + "\n", encoding="utf-8")
+        again = self._run([*words, "--constraint", limits])
+        return done if again.status else again
 
     def _refused(self, words: Sequence[str | Path], said: str) -> str:
         """What uv says of an index that lets nobody in, asked once more: it passes over such a one without a word

@@ -427,6 +427,28 @@ def test_another_days_index_gives_the_same_release(tmp_path: Path, links: Path, 
     assert (later.id, later.lock_text, later.notes) == (first.id, first.lock_text, first.notes)
 
 
+def test_a_kept_version_is_had_from_the_index_that_has_it_for_this_python(tmp_path: Path, links: Path) -> None:
+    """Of a version that it prefers uv looks at the first index that has it alone."""
+    other = tmp_path / "other"
+    other.mkdir()
+    public(other, "six", "1.17.0")
+    (other / "six-1.17.0-py3-none-any.whl").rename(other / "six-1.17.0-cp27-cp27m-manylinux_2_17_x86_64.whl")
+    for folder in (links, other):
+        for path in list(folder.glob("*.whl")):
+            page = tmp_path / f"simple-{folder.name}" / path.name.partition("-")[0] / "index.html"
+            page.parent.mkdir(parents=True, exist_ok=True)
+            with page.open("a", encoding="utf-8") as stream:
+                stream.write(f'<a href="file://{path}">{path.name}</a>\n')
+    places = [f"file://{tmp_path}/simple-{name}" for name in ("other", "links")]
+    (tmp_path / "pip.conf").write_text(
+        f"[global]\nindex-url = {places[1]}\nextra-index-url = {places[0]}\n", encoding="utf-8"
+    )
+    app = tree(tmp_path / "app", {"requirements.txt": "flask\nsix==1.17.0\n"})
+    first = gather(tmp_path, app)
+    (app / "app.py").write_text("import flask, os\n", encoding="utf-8")
+    assert gather(tmp_path, app).distributions == first.distributions
+
+
 def test_that_what_was_decided_once_is_gone_is_told(tmp_path: Path, links: Path) -> None:
     app = tree(tmp_path / "app", {"requirements.txt": "flask\n"})
     gather(tmp_path, app)
