@@ -16,7 +16,7 @@ from .probed import State
 
 RETRY: Final = "headcount_retry"
 _SAID: Final = ("declared", "secrets")
-_CAUSE_CHARACTERS: Final = 300
+_CAUSE_CHARACTERS: Final = 900
 
 
 @dataclass(frozen=True)
