@@ -377,7 +377,7 @@ def _names(draft: Draft, app: Imported) -> None:
             "name it in host, by which checks and load ask then",
             must=True,
         )
-    elif app.other_host not in (None, 200):
+    elif app.other_host is not None:
         draft.ask(
             f"which names do users ask for? It answers {app.other_host} to any but {app.host or LOCAL}, which "
             "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)"

@@ -172,8 +172,8 @@ class Imported:
 
     `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
-    `host`: the name that it was asked by. `other_host`: the status of a page that answers 200, when it is asked for by
-    a name that nobody told the app.
+    `host`: the name that it was asked by. `other_host`: what its pages answer where they are asked for by a name that
+    nobody told the app; None where that is the same.
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `commands`: those that the program of its framework has for it (`db upgrade`), each with its options.

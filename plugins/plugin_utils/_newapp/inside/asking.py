@@ -263,13 +263,18 @@ def weigh(app: Any, paths: list[str], seconds: float, host: str = LOCAL) -> list
     ]
 
 
-def elsewhere(app: Any, path: str) -> int:
-    """The status of a page that is asked for by a name which nobody told the app."""
-    try:
-        with within(PATH_SECONDS, f"GET {path}"):
-            return ask(app, path, "app.example.com")[0]
-    except BaseException:  # as in ask_all: the app's own business
-        return 500
+def elsewhere(app: Any, asked: list[Answered]) -> int | None:
+    """What the first of the pages that tell of the app answers where it is asked for by a name which nobody told the
+    app, a page that leads to a log in as well; None where that is what it answered before."""
+    known = {item["path"]: item["status"] for item in asked}
+    for path in [path for path in steady(asked) if known[path] != 400][:1]:
+        try:
+            with within(PATH_SECONDS, f"GET {path}"):
+                status = ask(app, path, "app.example.com")[0]
+        except BaseException:  # as in ask_all: the app's own business
+            status = 500
+        return None if status == known[path] else status
+    return None
 
 
 def steady(asked: list[Answered]) -> list[str]:

@@ -162,8 +162,7 @@ def look(asked: Asked, answer: Answer) -> None:
     if setup:
         answer.write(setup={"command": setup, "made": databases_in(answer.seen.written)})
         found = ask_all(app, routes, float(asked["ask_seconds"]), host)
-    good = [item["path"] for item in found if item["status"] == 200]
-    answer.write(stage="weigh", asked=found, other_host=elsewhere(app, good[0]) if good else None)
+    answer.write(stage="weigh", asked=found, other_host=elsewhere(app, found))
     with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
         weighed = weigh(app, steady(found), float(asked["weigh_seconds"]), host)
     answer.write(stage="done", weighed=weighed)

@@ -60,7 +60,7 @@ def test_a_flask_app_is_found_asked_and_weighed(at: Place) -> None:
     assert (variables["MODE"].default, variables["MODE"].places) == ("dev", ("shop.py:5",))
     assert set(variables) == {"MODE", "GIVEN", "NOT_THERE"}
     assert found.databases == ("sqlite:///app.db",)
-    assert found.other_host == 200
+    assert found.other_host is None
 
 
 def test_an_app_that_answers_to_one_name_only_is_seen(at: Place) -> None:
@@ -71,6 +71,19 @@ def test_an_app_that_answers_to_one_name_only_is_seen(at: Place) -> None:
         "    return []\n",
     )
     assert found.other_host == 400
+
+
+@pytest.mark.parametrize("status", ["302 Found", "401 Unauthorized", "404 Not Found"])
+def test_an_app_whose_pages_lead_to_a_log_in_is_asked_by_another_name_too(at: Place, status: str) -> None:
+    text = (
+        "def app(environ, start_response):\n"
+        f"    start_response({status!r} if environ['HTTP_HOST'] in NAMES else '400 Bad Request', [])\n"
+        "    return []\n"
+    )
+    found = imported(at, f"NAMES = ('localhost',)\n{text}")
+    assert {page.status for page in found.pages} == {int(status[:3])}
+    assert found.other_host == 400
+    assert imported(at, f"NAMES = ('localhost', 'app.example.com')\n{text}").other_host is None
 
 
 def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
