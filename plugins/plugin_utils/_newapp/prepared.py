@@ -167,7 +167,10 @@ def _first_setup(draft: Draft, before: Sequence[Json]) -> None:
 
 
 def _place_in_data(draft: Draft, path: str) -> str:
-    """Where in the app's data a database is that it has beside its code here; "" where nothing leads it there."""
+    """Where in the app's data a database is that it has beside its code here, or there already; "" where nothing leads
+    it there."""
+    if path.startswith("{data}/"):
+        return path
     data, environment = mapping(draft.entry.get("data")), mapping(draft.entry.get("environment"))
     led = data.get("paths")
     if is_kept(path) or (isinstance(led, list) and is_below(path, led)):

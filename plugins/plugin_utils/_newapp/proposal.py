@@ -276,7 +276,7 @@ def _data(draft: Draft) -> None:
     paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
     paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), paths)])
     _put_data(draft, paths)
-    _written(draft, [*paths, *led])
+    _written(draft, [*paths, *led], [path_of(uri) for uri in local])
     _homeless(draft, local, paths)
     if not local and database and database not in given:
         draft.ask(
@@ -304,10 +304,12 @@ def _put_data(draft: Draft, paths: Sequence[str]) -> None:
 
 
 def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
-    """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data."""
+    """Asks about the database files of `local` that no host keeps: `paths` are those that lead into the app's data.
+    One in the folder that a package runs in is asked about with what else is written there."""
     app = draft.app
     lost = [uri for uri in local if path_of(uri).startswith(("/tmp/", "/var/tmp/", "/dev/shm/"))]
     left = [uri for uri in local if uri not in lost and not is_below(path_of(uri), paths)]
+    left = [uri for uri in left if not path_of(uri).startswith("./")]
     if lost:
         draft.ask(
             f"where is it to keep its database? {listed(lost, 2)} is lost with each generation: lead it into the app's "
@@ -324,16 +326,20 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
 
 
 def _beside(draft: Draft, paths: Sequence[str]) -> list[str]:
-    """Database files beside the code, which nothing has opened here; of a package it is not known where they are."""
-    return [path for path in paths if not path.startswith("/") and (draft.subject.is_tree or "/" in path)]
+    """Database files beside the code, which nothing has opened here; none in the folder that a package runs in, where
+    data.paths leads nothing."""
+    inside = [path for path in paths if not path.startswith(("/", "./", "../"))]
+    return [path for path in inside if draft.subject.is_tree or "/" in path]
 
 
-def _written(draft: Draft, paths: Sequence[str]) -> None:
-    """What it writes into its own folder, and what of that has no place: `paths` lead to the data."""
+def _written(draft: Draft, paths: Sequence[str], databases: Sequence[str]) -> None:
+    """What it writes into its own folder, and what of that has no place: `paths` lead to the data. `databases`: files
+    that it uses, whether it has opened them here or not."""
     inside = [path for path in draft.app.written if not path.startswith("/") and not is_kept(path)]
     beside = [path for path in inside if not path.startswith("./")]
-    if len(beside) < len(inside):
-        _into_working_folder(draft, [path.removeprefix("./") for path in inside if path.startswith("./")])
+    running = [path for path in (*inside, *databases) if path.startswith("./") and path not in paths]
+    if running:
+        _into_working_folder(draft, list(dict.fromkeys(running)), any(path in databases for path in running))
     if beside or not inside:
         _beside_its_code(draft, beside, paths)
 
@@ -355,15 +361,18 @@ def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) 
         )
 
 
-def _into_working_folder(draft: Draft, names: Sequence[str]) -> None:
-    """Asks about what a package writes into the folder that it runs in, where data.paths leads nothing."""
+def _into_working_folder(draft: Draft, paths: Sequence[str], database: bool) -> None:
+    """Asks about what a package writes into the folder that it runs in, where data.paths leads nothing; `database`:
+    one is among that."""
     does = "does so while it is imported" if draft.found.writes else "goes on without"
+    does = "has its database there" if database else does
+    names = [path.removeprefix("./") for path in paths]
     draft.ask(
-        f"where is it to write {listed(list(names), 4)}? It names no folder for that, so that it would be the one that "
+        f"where is it to write {listed(names, 4)}? It names no folder for that, so that it would be the one that "
         f"it runs in, which is read-only on a host, and {does}{_where(draft)}: have "
         f"{settings_file(draft.app.variables, ()) or 'its settings'} name a folder in the app's data (`{{data}}`, "
         "data.folders), or take the project as it is (source.as: tree), with it in data.paths",
-        must=draft.found.writes,
+        must=draft.found.writes or database,
     )
 
 

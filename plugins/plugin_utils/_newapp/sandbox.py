@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import posixpath
 import re
 import shutil
 import signal
@@ -366,7 +367,7 @@ def read(answer: Json, place: Place) -> Imported:
         weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
         variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),
         written={path: kind for path, kind in written.items() if path},
-        databases=tuple(_relative(uri, place) for uri in config.get("databases", ())),
+        databases=tuple(dict.fromkeys(_address(uri, place) for uri in config.get("databases", ()))),
         other_host=answer.get("other_host"),
         host=str(answer.get("host", "")),
         debug=bool(config.get("debug")),
@@ -374,7 +375,7 @@ def read(answer: Json, place: Place) -> Imported:
         temporary=dict(config.get("temporary", {})),
         weak={name: (item["state"], item["variable"]) for name, item in config.get("weak", {}).items()},
         setup=str(setup.get("command", "")),
-        made=tuple(_written(path, place) for path in setup.get("made", ())),
+        made=tuple(_kept(path, place) or _written(path, place) for path in setup.get("made", ())),
         commands={name: tuple(options) for name, options in answer.get("commands", {}).items()},
         settings_module=str(config.get("settings_module") or ""),
         static_root=_written(config["static_root"], place) if config.get("static_root") else config.get("static_root"),
@@ -385,7 +386,7 @@ def read(answer: Json, place: Place) -> Imported:
 
 
 def _variable(name: str, known: Json, place: Place) -> Variable:
-    default = _relative(known["default"], place) if known["default"] else None
+    default = _address(known["default"], place) if known["default"] else None
     return Variable(name, default, bool(known["bare"]), tuple(_within(at, place) for at in known["places"]))
 
 
@@ -410,6 +411,26 @@ def _written(path: str, place: Place) -> str:
         return path[len(str(place.code)) + 1 :]
     inside = _within(path, place)
     return f"./{inside}" if inside and not inside.startswith("/") else inside
+
+
+def _kept(path: str, place: Place) -> str:
+    """A path in the app's data as an entry has it: `{data}/shop.db`; "" elsewhere."""
+    data = f"{place.scratch / DATA}/"
+    return f"{{data}}/{path[len(data) :]}" if path.startswith(data) else ""
+
+
+_IN_FILE: Final = re.compile(r"sqlite:///(?!:memory:|file:)([^?]+)(.*)", re.DOTALL)
+
+
+def _address(text: str, place: Place) -> str:
+    """Words without the scratch folder's name; of the address of a SQLite file the path as that of what was written,
+    which it is compared with: a relative one begins in the working directory, and `//` at its beginning is `/`."""
+    found = _IN_FILE.fullmatch(text)
+    if found is None:
+        return _relative(text, place)
+    path = re.sub("^//", "/", posixpath.normpath(posixpath.join(str(place.root), found[1])))
+    own = path.replace(str(place.scratch), "", 1) if path.startswith(f"{place.scratch}/") else path
+    return f"sqlite:///{_kept(path, place) or _written(path, place) or own}{found[2]}"
 
 
 def _within(path: str, place: Place) -> str:

@@ -228,7 +228,7 @@ def database_variables(draft: Draft) -> dict[str, str]:
         path = path_of(uri)
         kept = f"{{data}}/{path.rpartition('/')[2]}"
         for item in draft.app.variables:
-            if item.default in (uri, path):
+            if item.default in (uri, path, path.removeprefix("./")):
                 found[item.name] = f"sqlite:///{kept}" if item.default == uri else kept
     named = database_variable(draft)
     in_memory = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(//)?(/:memory:)?", uri)]
@@ -238,10 +238,14 @@ def database_variables(draft: Draft) -> dict[str, str]:
 
 
 def local_databases(draft: Draft) -> list[str]:
-    """The SQLite files that it uses beside its code, as its settings or the file system name them."""
+    """The SQLite files that it uses and that nothing leads to its data yet, as its settings or the file system name
+    them."""
     found = [uri for uri in draft.app.databases if re.fullmatch(r"sqlite:(?!.*:memory:)//.+", uri)]
     found += [f"sqlite:///{path}" for path, kind in draft.app.written.items() if kind == "sqlite"]
-    return [uri for uri in dict.fromkeys(found) if not is_kept(path_of(uri))]
+    return [uri for uri in dict.fromkeys(found) if not is_kept(path_of(uri)) and not uri.startswith(_KEPT)]
+
+
+_KEPT: Final = "sqlite:///{data}/"
 
 
 def path_of(uri: str) -> str:

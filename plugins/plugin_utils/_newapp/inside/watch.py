@@ -122,7 +122,8 @@ class Seen:
             return
         kind = {"open": "file", "os.mkdir": "folder", "sqlite3.connect": "sqlite"}[name]
         if len(self.written) < 200:
-            self.written.setdefault(os.path.abspath(text.removeprefix("file:")), kind)
+            path = os.path.abspath(text.removeprefix("file:"))
+            self.written.setdefault(re.sub("^//", "/", path), kind)  # which abspath leaves, and means the same here
 
 
 class Watched(os._Environ[str]):

@@ -364,6 +364,49 @@ def test_what_a_package_writes_into_the_folder_that_it_runs_in_has_to_be_named_b
     assert "name a folder in the app's data (`{data}`, data.folders), or take the project as it is" in question.text
 
 
+@pytest.mark.parametrize("tree", [True, False])
+@pytest.mark.parametrize("name", ["shop.db", "db/shop.db"])
+@pytest.mark.parametrize("seen", ["written", "databases", "both"])
+def test_a_database_in_the_folder_that_a_package_runs_in_is_asked_about_first(tree: bool, name: str, seen: str) -> None:
+    app = replace(
+        APP,
+        written={f"./{name}": "sqlite"} if seen != "databases" else {},
+        databases=(f"sqlite:///./{name}",) if seen != "written" else (),
+    )
+    found = propose(replace(SUBJECT, is_tree=tree), Hints(), Found(app))
+    (question,) = found.questions
+    assert question.must
+    assert f"where is it to write {name}? It names no folder for that" in question.text
+    assert "data" not in found.entry
+    flow.check(found, render.text(found))
+    named = replace(app, variables=(Variable("SHOP_DB", name),))
+    led = propose(replace(SUBJECT, is_tree=tree), Hints(), Found(named))
+    assert led.entry["environment"] == {"SHOP_DB": "{data}/shop.db"}
+    assert not any(question.must for question in led.questions)
+
+
+def test_a_database_above_the_project_leads_nowhere() -> None:
+    found = proposal(replace(APP, databases=("sqlite:///../shop.db",)))
+    assert "data" not in found.entry
+    assert "to be answered first: where is it to keep its database?" in questions(found)
+
+
+def test_a_database_that_is_in_the_data_already_is_no_question() -> None:
+    hints = Hints(given={"SHOP_FILE": "{data}/shop.db"})
+    app = replace(
+        APP,
+        databases=("sqlite:///{data}/shop.db",),
+        variables=(Variable("SHOP_FILE"),),
+        setup="init-db",
+        made=("{data}/shop.db",),
+    )
+    found = proposal(app, hints)
+    assert found.questions == ()
+    assert "data" not in found.entry
+    assert found.entry["prepare"] == [{"run": "flask init-db", "creates": "{data}/shop.db"}]
+    flow.check(found, render.text(found))
+
+
 def test_what_it_writes_into_its_instance_folder_is_kept_by_itself() -> None:
     written = {"instance": "folder", "instance/data.db": "sqlite"}
     failed = ((Candidate("shop"), Error("OSError", "Read-only file system: 'instance'", "shop.py:9", read_only=True)),)

@@ -209,6 +209,43 @@ def test_the_file_of_a_database_is_told_as_flask_sqlalchemy_finds_it(at: Place) 
     assert found.databases == ("sqlite:///instance/app.db", "sqlite://", "sqlite:////srv/app.db")
 
 
+@pytest.mark.parametrize(
+    ("address", "tree", "package"),
+    [
+        ("sqlite://///{root}/app.db", "sqlite:///app.db", "sqlite:///./app.db"),
+        ("sqlite:////{root}/db/../app.db?timeout=9", "sqlite:///app.db?timeout=9", "sqlite:///./app.db?timeout=9"),
+        ("sqlite:///./app.db", "sqlite:///app.db", "sqlite:///./app.db"),
+        ("sqlite:///db/app.db", "sqlite:///db/app.db", "sqlite:///./db/app.db"),
+        ("sqlite://///{site}/shop/app.db", "sqlite:////site/shop/app.db", "sqlite:///shop/app.db"),
+        ("sqlite://///{data}/app.db", "sqlite:///{data}/app.db", "sqlite:///{data}/app.db"),
+        ("sqlite://///srv/app.db", "sqlite:////srv/app.db", "sqlite:////srv/app.db"),
+        ("sqlite:///:memory:", "sqlite:///:memory:", "sqlite:///:memory:"),
+        ("sqlite://", "sqlite://", "sqlite://"),
+    ],
+)
+def test_the_address_of_a_database_has_the_path_that_was_written(
+    at: Place, address: str, tree: str, package: str
+) -> None:
+    """Compared with what the app wrote, whatever slashes and dots a project makes it of."""
+    site = at.scratch / "site"
+    places = {name: str(path).lstrip("/") for name, path in (("root", at.root), ("site", site))}
+    said = address.format(**places, data=str(at.scratch / sandbox.DATA).lstrip("/"))
+    answer = {"stage": "done", "config": {"databases": [said]}}
+    answer["variables"] = {"AT": {"default": said, "bare": False, "places": []}}
+    for place, wanted in ((at, tree), (replace(at, own=(site / "shop",), installed=site), package)):
+        found = sandbox.read(answer, place)
+        assert found.databases == (wanted,)
+        assert found.variables[0].default == found.databases[0]
+
+
+def test_what_is_written_by_a_path_of_two_slashes_is_the_same_file(at: Place) -> None:
+    text = "import os, sqlite3\nsqlite3.connect('/' + os.path.abspath('app.db'))\n"
+    found = imported(replace(at, writable=True), text + WSGI.format(name="app"))
+    assert found.written == {"app.db": "sqlite"}
+    data = sandbox.read({"stage": "done", "setup": {"made": [f"{at.scratch}/{sandbox.DATA}/app.db"]}}, at)
+    assert data.made == ("{data}/app.db",)
+
+
 @needs_mounts
 def test_no_peer_is_reached(at: Place) -> None:
     found = imported(at, "import socket\nsocket.create_connection(('127.0.0.1', 6379), 2)\n")
