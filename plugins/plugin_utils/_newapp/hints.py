@@ -73,6 +73,7 @@ class _Reading:
     temporary: list[tuple[str, str, str]] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
+    asked: dict[str, str] = field(default_factory=dict)
     instance_files: list[str] = field(default_factory=list)
     project: Django = field(default_factory=Django)
     collects: str = ""
@@ -314,6 +315,8 @@ class _Reading:
                 self.temporary += [(what, at, f"{name}:{line}") for what, at, line in incode.temporary(text)]
                 self.sessions += [f"{name}:{line}" for line in incode.sessions(text)]
                 self.prefixes += incode.prefixes(text)
+                for what, line in incode.asked(text):
+                    self.asked.setdefault(what, f"{name}:{line}")
                 self.instance_files += incode.instance_files(text)
 
     def hints(self) -> Hints:
@@ -335,6 +338,7 @@ class _Reading:
             temporary=tuple(self.temporary),
             sessions=tuple(self.sessions),
             prefixes=tuple(dict.fromkeys(filter(None, self.prefixes))),
+            asked=self.asked,
             instance_files=tuple(dict.fromkeys(self.instance_files)),
             django=self.project,
             collects=self.collects,

@@ -92,6 +92,30 @@ def prefixes(text: str) -> list[str]:
     ]
 
 
+def asked(text: str) -> list[tuple[str, int]]:
+    """(name, line) of the variables that a module asks its environment for by name, whenever it runs that, also by a
+    function of its own (`flag("SHOP_CLOSED")`)."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    found = ((_text(key), key.lineno) for node in ast.walk(tree) for key in _keys(node))
+    return [(name, line) for name, line in found if _VARIABLE.fullmatch(name)]
+
+
+_VARIABLE: Final = re.compile(r"[A-Z][A-Z0-9_]+")
+
+
+def _keys(node: ast.AST) -> Iterator[ast.expr]:
+    """What a part of the code may name a variable by."""
+    if isinstance(node, ast.Call):
+        yield from node.args[:1]
+    elif isinstance(node, ast.Subscript) and _name(node.value) == "environ":
+        yield node.slice
+    elif isinstance(node, ast.Compare) and _name(node.comparators[0]) == "environ":
+        yield node.left
+
+
 def temporary(text: str) -> list[tuple[str, str, int]]:
     """(name, path, line) of the settings in the code of a module that lead to a temporary folder, in order."""
     try:

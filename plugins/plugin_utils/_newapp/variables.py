@@ -170,22 +170,36 @@ _LEFT_OUT: Final = re.compile(r"(DJANGO_SETTINGS_MODULE|.*(PROXY|proxy)|SHELL|HO
 
 
 def _ask_unasked(draft: Draft, given: Mapping[str, str]) -> None:
-    """Ask about what an image gives its app that its code does not ask for: a library may, as it is called."""
-    asked = {item.name for item in draft.app.variables}
-    names = [
+    """Ask about what an image gives its app that was not asked for here: code that has not run may ask for it, or a
+    library, as it is called."""
+    names = _unasked(draft, given) if draft.found.app else []
+    later = [name for name in names if name in draft.hints.asked]
+    left = [name for name in names if name not in later]
+    if later:
+        shown = [f"{name} ({draft.hints.asked[name]})" for name in later]
+        draft.ask(
+            f"which value do hosts have for {listed(shown, 6)}? {draft.hints.variables[later[0]][1]} gives "
+            f"{'it' if len(later) == 1 else 'each'} one, and the code asks for it where it did not run here: put under "
+            "environment what is needed on a host, and what is secret under secrets"
+        )
+    if left:
+        draft.ask(
+            f"does a library need {listed(left, 6)}? {draft.hints.variables[left[0]][1]} gives it a value, and the "
+            "code itself does not ask for it by name: put under environment what is needed on a host"
+        )
+
+
+def _unasked(draft: Draft, given: Mapping[str, str]) -> list[str]:
+    """The variables of an image that neither the entry has nor anything asked for here."""
+    known = {*given, *draft.app.required, *(item.name for item in draft.app.variables)}
+    return [
         name
         for name, (_, origin) in draft.hints.variables.items()
-        if name not in {**given, **draft.app.required}
-        and name not in asked
+        if name not in known
         and is_setting(name)
         and not _LEFT_OUT.fullmatch(name)
         and origin.rpartition("/")[2].startswith("Dockerfile")
     ]
-    if names and draft.found.app:
-        draft.ask(
-            f"does a library need {listed(names, 6)}? {draft.hints.variables[names[0]][1]} gives it a value, and the "
-            "code itself does not ask for it: put under environment what is needed on a host"
-        )
 
 
 def _settings_module(draft: Draft, environment: dict[str, str]) -> None:

@@ -259,3 +259,9 @@ def test_the_hooks_of_a_file_that_gunicorn_is_given_are_seen(tmp_path: Path, lin
     (tmp_path / "Procfile").write_text(f"web: {line}\n", encoding="utf-8")
     found = hints.read(tmp_path, ["Procfile", "deploy/server.py", "other.py"])
     assert (found.hooks, found.timeout) == ({"deploy/server.py": ("child_exit",)}, 90)
+
+
+def test_the_variables_that_code_asks_for_are_told_with_their_first_place(tmp_path: Path) -> None:
+    asks = "import os\ndef page():\n    return os.environ['SHOP_PREFIX']\n"
+    files = {"shop/links.py": asks, "shop/more.py": asks, "tests/test_shop.py": asks.replace("PREFIX", "TEST")}
+    assert hinted(tmp_path, files).asked == {"SHOP_PREFIX": "shop/links.py:3"}

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.incode import (
+    asked,
     instance_files,
     prefixes,
     sessions,
@@ -86,3 +87,19 @@ def test_a_file_of_settings_in_the_instance_folder() -> None:
     read = "app.config.from_pyfile('config.py', silent=True)\n"
     assert instance_files(made + read) == ["config.py"]
     assert instance_files(read) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "found"),
+    [
+        ("def page():\n    return os.environ.get('SHOP_PREFIX', '')\n", [("SHOP_PREFIX", 2)]),
+        ("A = environ['SHOP_A'] + os.getenv('SHOP_B')\n", [("SHOP_A", 1), ("SHOP_B", 1)]),
+        ("CLOSED = flag('SHOP_CLOSED')\n", [("SHOP_CLOSED", 1)]),
+        ("if 'SHOP_CLOSED' in os.environ:\n    raise SystemExit\n", [("SHOP_CLOSED", 1)]),
+        ("SETTINGS = {'SHOP_CLOSED': 1}\nprint(SETTINGS['SHOP_CLOSED'], 'SHOP_CLOSED' in SETTINGS)\n", []),
+        ("environ[0], get('lower'), get(NAME), get()\n", []),
+        ("not Python\n", []),
+    ],
+)  # fmt: skip
+def test_the_variables_that_code_asks_for_by_name_whenever_it_runs(code: str, found: list[tuple[str, int]]) -> None:
+    assert sorted(asked(code)) == sorted(found)

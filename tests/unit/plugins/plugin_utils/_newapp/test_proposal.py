@@ -741,3 +741,15 @@ def test_what_an_image_gives_the_libraries_of_its_app_is_carried_or_asked_about(
     assert "QUESTION: does a library need OTEL_SERVICE_NAME? docker/Dockerfile gives it a value" in told
     assert "QUESTION: are the hooks of deploy/server.py needed (child_exit)?" in told
     flow.check(found, render.text(found))
+
+
+def test_what_an_image_gives_code_that_did_not_run_here_is_asked_about_with_its_place() -> None:
+    given = dict.fromkeys(("SHOP_PREFIX", "OTEL_SERVICE_NAME", "SHOP_MODE"), ("1", "docker/Dockerfile"))
+    hints = Hints(variables=given, asked={"SHOP_PREFIX": "shop/links.py:90", "SHOP_MODE": "shop/__init__.py:3"})
+    found = proposal(replace(APP, variables=(Variable("SHOP_MODE"),)), hints)
+    told = questions(found)
+    assert (
+        "QUESTION: which value do hosts have for SHOP_PREFIX (shop/links.py:90)? docker/Dockerfile gives it one" in told
+    )
+    assert "QUESTION: does a library need OTEL_SERVICE_NAME? docker/Dockerfile gives it a value" in told
+    assert found.entry["environment"] == {"SHOP_MODE": "1"}
