@@ -29,6 +29,8 @@ _SHELL = re.compile(r"(?:cannot create|line \d+:) ([^\s:/][^\s:]*): Read-only fi
 """The same as dash and bash say it."""
 _BEFORE = re.compile(r"(?:^|\s)(/[^\s:]+): (?:Read-only file system|Permission denied|No such file or directory)")
 """Where programs say it: behind the path, with their own name, which may be a path as well, at the beginning."""
+_LEADS = re.compile(r"""Read-only file system: b?['"][^'"\n]+['"] -> b?['"]""")
+"""What makes a link, or moves a file, names both ends."""
 _PROGRAM = re.compile(r"^/[^\s:]+: ")
 _BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
 _CODE = re.compile(
@@ -56,6 +58,7 @@ def refusals(lines: Iterable[str]) -> list[Refusal]:
         kinds = ((_READ_ONLY, "read-only"), (_DENIED, "denied"), (_MISSING, "missing"))
         what = next((name for pattern, name in kinds if pattern.search(line)), "")
         path = _path_of(line.rstrip()) if what else ""
+        what = "leads" if _CODE.search(path) and _LEADS.search(line) else what
         # What is missing is the app's own affair, but for what only the sandbox hides.
         if path and "__pycache__" not in path and (what != "missing" or path.startswith(("/proc/", "/dev/"))):
             found[Refusal(path, what)] = None
@@ -116,6 +119,12 @@ def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
     if refusal.what == "missing":
         return ""
     code = _CODE.search(path)
+    if refusal.what == "leads":
+        return (
+            f"it makes a link, or moves a file, to {path}, in its release, which is read-only: have that made before "
+            "the code is shipped. `data.paths` would keep a link into this release, which leads nowhere once that is "
+            "pruned"
+        )
     if code:
         return (
             f"it writes to {path}, in its release, which is read-only: `data: {{paths: [{_kept_at(code[1])}]}}` has "

@@ -36,6 +36,11 @@ def told(*lines: str, **changes: Any) -> list[str]:
             f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/shop/static/uploads/a.png'",
             "`data: {paths: [shop/static/uploads]}`",
         ),
+        (
+            f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/css/a.css' -> '{RELEASE}/tree/build/a.1.css'",
+            f"it makes a link, or moves a file, to {RELEASE}/tree/build/a.1.css, in its release, which is read-only: "
+            "have that made before the code is shipped. `data.paths` would keep a link into this release",
+        ),
         (f"OSError: [Errno 30] Read-only file system: '{RELEASE}/tree/db.sqlite3'", "`data: {paths: [db.sqlite3]}`"),
         (
             f"OSError: [Errno 30] Read-only file system: b'{RELEASE}/venv/lib/python3.11/site-packages/wiki/pages'",
