@@ -202,15 +202,18 @@ def how_ended(mark: str, status: int | None) -> str:
     return "left" if mark == "E" and status in (0, None) else "died"
 
 
-def how_answered(resp: Any, error: BaseException | None) -> int:
+def how_answered(resp: Any, error: BaseException | None, environ: Any) -> int:
     """Which of OUTCOMES a request came to, by its place. `error`: the exception that ends it, if one does.
 
-    Gunicorn's async workers end each connection that is not kept by a StopIteration.
+    Gunicorn's async workers end each connection that is not kept by a StopIteration, and so do the libraries that serve
+    a WebSocket on the connection itself (simple-websocket): Gunicorn knows of no status then.
     """
     if isinstance(error, StopIteration):
         error = error.__context__
     if error is None:
         status = getattr(resp, "status_code", None) or 0
+        if not status and is_websocket(environ):
+            return UPGRADED
         return status // 100 - 1 if 100 <= status <= 599 else BROKEN
     kinds = {kind.__name__ for kind in type(error).__mro__}
     if kinds & CLIENT_GONE or getattr(error, "errno", None) in (errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN):
@@ -218,6 +221,11 @@ def how_answered(resp: Any, error: BaseException | None) -> int:
     if getattr(resp, "headers_sent", False) or isinstance(error, OSError):
         return BROKEN
     return CLIENT_ERROR if "ParseException" in kinds and not kinds & OWN_HEADERS else SERVER_ERROR
+
+
+def is_websocket(environ: Any) -> bool:
+    """Whether a request asks for a WebSocket."""
+    return str(environ.get("HTTP_UPGRADE", "")).lower() == "websocket"
 
 
 def is_own(environ: Any) -> bool:
@@ -239,7 +247,9 @@ def threads_interrupt() -> bool:
     return not gil or sys.implementation.name != "cpython" or sys.version_info < (3, 10)
 
 
-CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (OUTCOMES.index(name) for name in ("4xx", "5xx", "cut", "broken"))
+UPGRADED, CLIENT_ERROR, SERVER_ERROR, CUT, BROKEN = (
+    OUTCOMES.index(name) for name in ("1xx", "4xx", "5xx", "cut", "broken")
+)
 CLIENT_GONE = frozenset({"NoMoreData", "HTTP2StreamError", "HTTP2ConnectionError"})
 ENDED = {status: R_OUTCOME + status // 100 - 1 for status in range(100, 600)}
 """The word of a row that counts an answer of a status: each request meets this, so that it is not reckoned out anew."""
@@ -325,6 +335,30 @@ def _trouble(words: memoryview, log: Any, error: Exception) -> None:
             log.warning("Headcount's recorder: %r", error)
 
 
+def _counting(words: memoryview, answering: set[int]) -> Callable[[memoryview, int, int, Any], None]:
+    """What counts a request that has ended in a worker's row. `answering`: as in _request_hooks."""
+    bucket, upgraded, cut = bisect_left, R_OUTCOME + UPGRADED, R_OUTCOME + CUT
+    limits = [(words[H_LIMITS + place], R_OVER + place) for place in range(len(LIMITS)) if words[H_LIMITS + place]]
+    least = min((limit for limit, _ in limits), default=1 << 62)
+
+    def count(row: memoryview, took: int, how: int, environ: Any) -> None:
+        if how != upgraded:
+            row[R_SUM_US] += took
+            row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
+            if took > least:
+                for limit, place in limits:
+                    row[place] += took > limit
+        if id(environ) in answering:
+            answering.remove(id(environ))
+        else:
+            row[R_ANSWERED] += 1
+        if how == cut and is_own(environ):
+            row[R_OWN_CUT] += 1
+        row[how] += 1
+
+    return count
+
+
 def _request_hooks(
     words: memoryview, threads: bool
 ) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
@@ -332,10 +366,8 @@ def _request_hooks(
     began: dict[int, int] = {}
     answering: set[int] = set()
     """The environments of requests in flight that are in R_ANSWERED already."""
-    clock, bucket, raised = time.monotonic_ns, bisect_left, sys.exc_info
+    clock, raised, count = time.monotonic_ns, sys.exc_info, _counting(words, answering)
     turn = threading.Lock() if threads and threads_interrupt() else None
-    limits = [(words[H_LIMITS + place], R_OVER + place) for place in range(len(LIMITS)) if words[H_LIMITS + place]]
-    least = min((limit for limit, _ in limits), default=1 << 62)
 
     def pre_request(worker: Any, req: Any) -> None:
         try:
@@ -349,27 +381,13 @@ def _request_hooks(
         except Exception as error:
             _trouble(words, worker.log, error)
 
-    def count(row: memoryview, took: int, how: int, environ: Any) -> None:
-        row[R_SUM_US] += took
-        row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
-        if took > least:
-            for limit, place in limits:
-                row[place] += took > limit
-        if id(environ) in answering:
-            answering.remove(id(environ))
-        else:
-            row[R_ANSWERED] += 1
-        if how == R_OUTCOME + CUT and is_own(environ):
-            row[R_OWN_CUT] += 1
-        row[how] += 1
-
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
         try:
             took = (clock() - began.pop(id(req))) // 1000
             error = raised()[1]
             how = ENDED.get(resp.status_code) if error is None else None
             if how is None:
-                how = R_OUTCOME + how_answered(resp, error)
+                how = R_OUTCOME + how_answered(resp, error, environ)
             if turn is None:
                 count(worker.headcount_row, took, how, environ)
             else:
@@ -463,11 +481,7 @@ def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words
 
     def watch(environ: Any) -> None:
         length = environ.get("CONTENT_LENGTH")
-        if (
-            (length and len(length) >= MUCH)
-            or "HTTP_TRANSFER_ENCODING" in environ
-            or ("HTTP_UPGRADE" in environ and environ["HTTP_UPGRADE"].lower() == "websocket")
-        ):
+        if (length and len(length) >= MUCH) or "HTTP_TRANSFER_ENCODING" in environ or is_websocket(environ):
             begin(id(environ))
         elif length and length != "0" and "wsgi.input" in environ:
             environ["wsgi.input"] = _Body(environ["wsgi.input"], partial(reading, id(environ)))

@@ -42,7 +42,7 @@ _NOT_OF_AN_ID = re.compile(r"[^A-Za-z0-9._:+/=@-]+")
 _UNPRINTABLE = re.compile(r"[^ -~]")
 _DEBUG = 7
 
-How = Callable[[Any, Optional[BaseException]], int]
+How = Callable[[Any, Optional[BaseException], Any], int]
 """Which of the recorder's outcomes a request came to, by its place: 1xx to 5xx, cut, broken."""
 
 CUT, BROKEN = 5, 6
@@ -104,7 +104,7 @@ def start(app: str, form: str, generation: int, how: How, before: Before = (None
         try:
             at, told_as, since = begun.pop(id(req))
             ms = (time.monotonic_ns() - since) / 1e6
-            outcome = how(resp, sys.exc_info()[1])
+            outcome = how(resp, sys.exc_info()[1], environ)
             told = request_of(req, environ, resp, outcome, worker.cfg.forwarded_allow_ips, (at, told_as), ms)
             tell(told._replace(generation=generation), candidate or is_own(environ))
         except Exception as error:
@@ -171,6 +171,8 @@ def status_of(resp: Any, outcome: int) -> int | None:
     known = getattr(resp, "status_code", None)
     if outcome in ENDS:
         return known if getattr(resp, "headers_sent", False) else None
+    if known is None and not outcome:
+        return 101  # A WebSocket, which its library answered on the connection itself.
     # What failed before the app had answered, Gunicorn answers by itself.
     return known if known is not None and known // 100 == outcome + 1 else 100 * (outcome + 1)
 

@@ -39,6 +39,10 @@ def app(environ, start_response):
     if path == "/upload":
         assert len(environ["wsgi.input"].read()) == 6
         time.sleep(2)
+    if path == "/websocket":
+        environ["gunicorn.socket"].sendall(b"HTTP/1.1 101 Switching Protocols\\r\\n\\r\\n")
+        time.sleep(0.1)
+        raise StopIteration
     if path.startswith("/wait"):
         time.sleep(float(path[5:]))
     if path.startswith("/stream"):

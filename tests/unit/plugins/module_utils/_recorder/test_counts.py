@@ -464,7 +464,24 @@ PARSE = type("ParseException", (Exception,), {})
     ],
 )
 def test_how_a_request_was_answered(resp: Any, error: BaseException | None, outcome: str) -> None:
-    assert instance.OUTCOMES[instance.how_answered(resp, error)] == outcome
+    assert instance.OUTCOMES[instance.how_answered(resp, error, {})] == outcome
+
+
+@pytest.mark.parametrize(
+    ("status", "error", "outcome"),
+    [
+        (None, StopIteration(), "1xx"),
+        (None, None, "1xx"),
+        (None, after(RuntimeError()), "5xx"),
+        (None, ConnectionResetError(errno.ECONNRESET, ""), "cut"),
+        (400, None, "4xx"),
+    ],
+)
+def test_a_websocket_that_its_library_serves_has_no_status_of_gunicorns(
+    status: int | None, error: BaseException | None, outcome: str
+) -> None:
+    resp = SimpleNamespace(status_code=status, headers_sent=False)
+    assert instance.OUTCOMES[instance.how_answered(resp, error, {"HTTP_UPGRADE": "WebSocket"})] == outcome
 
 
 @pytest.mark.parametrize("threads", [False, True])

@@ -121,6 +121,22 @@ def test_what_is_answered_in_part_is_not_taken_for_what_waits(worker_class: str,
 
 
 @pytest.mark.parametrize("worker_class", CLASSES)
+def test_a_websocket_that_ends_well_is_neither_broken_nor_slow(worker_class: str, tmp_path: Path) -> None:
+    """Served as simple-websocket does under Flask-SocketIO and Flask-Sock: on the connection itself."""
+    skip_where_missing(worker_class)
+    with serving(tmp_path, worker_class, {"p95_ms": 20}) as server:
+        connection = server.send("GET /websocket HTTP/1.1\r\nUpgrade: websocket")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 101 ")
+        while connection.recv(4096):
+            pass
+        connection.close()
+        ended = server.counted(lambda found: found.tally.ended == 1)
+        assert ended.tally.outcomes == {**expected(Counter()), "1xx": 1}
+        assert (sum(ended.tally.buckets), ended.tally.seconds, ended.tally.over["p95"]) == (0, 0, 0)
+        assert (ended.tally.answering, ended.tally.unanswered, ended.trouble) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("worker_class", CLASSES)
 def test_a_short_body_that_comes_slowly_is_not_waited_for_before_it_has_come(worker_class: str, tmp_path: Path) -> None:
     skip_where_missing(worker_class)
     with serving(tmp_path, worker_class) as server:
