@@ -127,9 +127,11 @@ def make_account(app: AppOnHost, number: int) -> list[str]:
 def make_built(app: AppOnHost, number: int) -> list[str]:
     """Make the folders that generation `number` has for itself where they are gone, so that it can start. Returns what
     was done."""
-    record = app.known(number)
+    record, service = app.known(number), app.layout.service_unit(number)
     try:
-        return builtfolders.make(app.layout, number, record.app) if record is not None else []
+        made = builtfolders.make(app.layout, number, record.app) if record is not None else []
+        seen = f"; what runs of it sees that once it is started again (`systemctl restart {service}`)"
+        return [words + (seen if app.systemd.state(service).running else "") for words in made]
     except OSError as error:
         return [f"the folders of data.built of generation {number} could not be made: {error}"]
 
