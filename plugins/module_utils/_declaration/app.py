@@ -17,6 +17,7 @@ from typing import Any, Final, TypeVar, Union
 __all__ = [
     "App",
     "AsyncLibrary",
+    "Built",
     "Data",
     "Database",
     "Guard",
@@ -254,9 +255,19 @@ class Outside(Section):
 
 
 @dataclass(frozen=True)
+class Built(Section):
+    """A folder of the release that each generation has for itself, and writes to. `code`: whether it may hold code."""
+
+    path: str
+    code: bool = False
+
+
+@dataclass(frozen=True)
 class Data(Section):
     """What lasts: `paths` of the release that lead to the app's own folder, `folders` that are made in it, folders
-    `outside` of it, whether the app has folders for a cache and for logs, and patterns of what may be lost."""
+    `outside` of it, whether the app has folders for a cache and for logs, and patterns of what may be lost. What does
+    not: folders of the release that are `built` by each generation for itself; missing in the normalised form where
+    there are none."""
 
     paths: tuple[str, ...] = ()
     folders: tuple[str, ...] = ()
@@ -264,12 +275,18 @@ class Data(Section):
     cache: bool = False
     logs: bool = False
     scratch: tuple[str, ...] = ()
+    built: tuple[Built, ...] = ()
 
     @classmethod
     def from_dict(cls, data: Plain) -> Data:
         """From the `data` of a normalised app."""
         folders = tuple(Outside.from_dict(folder) for folder in data.get("outside") or ())
-        return super().from_dict({**data, "outside": folders})
+        built = tuple(Built.from_dict(folder) for folder in data.get("built") or ())
+        return super().from_dict({**data, "outside": folders, "built": built})
+
+    def to_dict(self) -> dict[str, object]:
+        """The section of a normalised app."""
+        return {key: value for key, value in super().to_dict().items() if value or key != "built"}
 
 
 @dataclass(frozen=True)

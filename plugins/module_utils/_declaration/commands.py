@@ -52,10 +52,11 @@ def _read_by_a_shell(quoted: re.Match[str]) -> str:
 
 
 def created(text: str) -> str:
-    """What a command makes: a path in the app's data, which is there on a host whatever the release."""
-    inside = plain(text)[len(_DATA) :] if text.startswith(_DATA) else ""
-    parts = inside.rstrip("/").split("/")
-    if {"", ".", ".."}.intersection(parts):
+    """What a command makes: a path in the app's data, which is there on a host whatever the release, or one in the
+    release, in a folder that each generation has for itself."""
+    within = plain(text)[len(_DATA) :] if text.startswith(_DATA) else text
+    parts = within.rstrip("/").split("/")
+    if {"", ".", ".."}.intersection(parts) or parts[0].startswith(("{", "~")):
         raise Invalid("no place in the app's data", f"{{data}}/{parts[-1]}" if parts[-1].strip(".") else None)
     return text.rstrip("/")
 
@@ -77,7 +78,8 @@ def process_name(text: str) -> str:
 def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
     """A rule, after that of the data: placeholders in commands become folders, no command shows a secret, and it is run
     on each host where the database is the host's own."""
-    known = places(app["name"], Data.from_dict(app.get("data") or {}))
+    data = Data.from_dict(app.get("data") or {})
+    known = places(app["name"], data)
     public = (app["name"], f"hc-{app['name']}", app.get("user"))
     secrets = {name: value for name, value in app["secrets"].items() if value not in public}
     for key, listed in (("prepare", enumerate(app.get("prepare") or ())), ("processes", _processes(app))):
@@ -92,10 +94,22 @@ def check_commands(app: Parsed, parts: tuple[Part, ...], context: Context) -> No
                 context.add(
                     here, what, "a command that reads it from a variable of its environment", "name it in secrets"
                 )
+    _check_prepare(app, data, parts, context)
+
+
+def _check_prepare(app: Parsed, data: Data, parts: tuple[Part, ...], context: Context) -> None:
+    """What a command creates is there on each host, and in the release only where each generation has it for itself."""
     for one in app.get("prepare") or ():
         if one["each_host"] is None:
             one["each_host"] = "creates" in one or keeps_database(app)
-        elif "creates" in one and not one["each_host"]:
+        own = one.get("creates", "/")
+        if not own.startswith("/"):
+            from .built import check_created
+
+            check_created(own, data, parts, context)
+        if one["each_host"]:
+            continue
+        if "creates" in one:
             context.add(
                 (*parts, "prepare"),
                 f"has a command with each_host: false that creates {one['creates']}, which each host has for itself",
@@ -186,10 +200,11 @@ PREPARE: Final = Field(
                 "creates",
                 "str",
                 "What it makes: a file or a folder in the app's data. Where that is there and holds something, the"
-                " command is not run, so that a first setup does not empty what a host keeps.",
+                " command is not run, so that a first setup does not empty what a host keeps. Or a path in a folder of"
+                " `data.built`: then the command is run for each generation on each host.",
                 ABSENT,
                 "{data}/instance/shop.sqlite",
-                allowed="a path that begins with {data}/",
+                allowed="a path that begins with {data}/, or one in a folder of data.built",
                 check=created,
             ),
         ),

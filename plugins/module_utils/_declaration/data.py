@@ -17,17 +17,13 @@ from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part, inl
 INSTANCE: Final = "instance"
 """Flask's own folder for what an app keeps. It leads to the data unless the project ships one."""
 
-_VOLATILE: Final = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
-_WHOLE: Final = ("/", "/bin", "/home", "/lib", "/opt", "/sbin", "/var", "/var/cache", "/var/lib", "/var/log")
-_SYSTEM: Final = ("/dev", "/proc", "/sys", "/etc", "/usr", "/boot")
-_HOMES: Final = ("/home", "/root", "/run/user")
-_HEADCOUNTS: Final = ("/opt/headcount", "/var/lib/headcount")
+VOLATILE: Final = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 _RELEASES: Final = "/opt/headcount"
-_KEPT: Final = re.compile(r"/var/(?:lib|cache|log)/hc-(?P<app>[^/]+)(?=/|$)")
-"""The folders of an app."""
 _SQLITE: Final = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _KEEPS: Final = re.compile(r"(?i)(^|_)(data|database|db|sqlite|storage|media|uploads?|persist\w*)(_|$)")
 _WRITTEN: Final = re.compile(r"(?i)(^|_)(database|db|sqlite|uploads?)(_|$)")
+UNTOLD: Final = re.compile(r"[:%\"'\\]")
+"""What means something else to systemd in a path."""
 _PLACE: Final = re.compile(r"(?<!\$)\{(data|cache|logs)\}")
 """What stands for a folder; `${data}` is a variable of a shell."""
 
@@ -45,32 +41,18 @@ def inside(text: str) -> str:
     return text
 
 
+def built(text: str) -> str:
+    """A folder of the release that is each generation's own. Only what declares one loads what knows that."""
+    from .built import built_folder
+
+    return built_folder(text)
+
+
 def outside(text: str) -> str:
-    """A folder of the host that an app may be given: no system folder, none that loses what is in it."""
-    path = checks.absolute(text).rstrip("/") or "/"
-    if ".." in path.split("/") or "//" in path or re.search(r"[:%\"'\\]", path):
-        raise Invalid("systemd cannot be told of it as it is", None, "name the folder itself")
-    if path in _WHOLE or _below(path, _SYSTEM):
-        raise Invalid("a folder of the system", "/srv/media")
-    if _below(path, _VOLATILE):
-        raise Invalid("what is there is lost", "/srv/media")
-    if _below(path, _HEADCOUNTS):
-        raise Invalid("it is Headcount's own", "/srv/media")
-    kept = _KEPT.match(path)
-    if kept:
-        what = f"it is the data of the app {kept['app']}, which the app has as {{data}}, {{cache}} or {{logs}}"
-        raise Invalid(what, advice="a folder that both apps are let into, or remove it where it is this app's own")
-    if _below(path, _HOMES):
-        raise Invalid("no app sees the homes of people", "/srv/media")
-    return path
+    """A folder of the host. Only what declares one loads what knows which it may be."""
+    from .outside import outside_folder
 
-
-def may_be_outside(path: str) -> bool:
-    """Whether an app may be given the folder `path` of the host."""
-    try:
-        return outside(path) == path
-    except Invalid:
-        return False
+    return outside_folder(text)
 
 
 def scratch(text: str) -> str:
@@ -80,7 +62,7 @@ def scratch(text: str) -> str:
     return text
 
 
-def _below(path: str, folders: tuple[str, ...]) -> bool:
+def below(path: str, folders: tuple[str, ...]) -> bool:
     return any(path == folder or path.startswith(f"{folder}/") for folder in folders)
 
 
@@ -91,7 +73,7 @@ DATA: Final = Field(
     " and the candidate share it, and no promote, rollback, prune or removal of the app takes it away. It is HOME and"
     " STATE_DIRECTORY to the app, and `{data}` in values of `environment` and `secrets` stands for it. Flask's folder"
     " `instance` leads there by itself, unless the project ships one. Everything else that the app writes to is gone"
-    " with the generation, or is read-only.",
+    " with the generation (`built`), or is read-only.",
     ABSENT,
     {"paths": ["uploads", "db.sqlite3"]},
     fields=(
@@ -176,6 +158,44 @@ DATA: Final = Field(
                 check=scratch,
             ),
         ),
+        Field(
+            "built",
+            "list",
+            "Folders of the project that the app fills by itself from its own code when it starts, or that a command of"
+            " `prepare` fills: links, bundles, compiled translations. Each generation has its own on the host's disk,"
+            " which begins with what the release has there, stays over restarts and boots, and goes with the"
+            " generation. What users give belongs in `paths` or `{data}`.",
+            ABSENT,
+            ["app/static/build"],
+            default_help="none",
+            items=Field(
+                "",
+                "section",
+                "A folder; a bare string is its path.",
+                REQUIRED,
+                "app/static/build",
+                shorthand="path",
+                fields=(
+                    Field(
+                        "path",
+                        "str",
+                        "Where it is: as in `paths`.",
+                        REQUIRED,
+                        "app/static/build",
+                        allowed="a relative path inside the release, without spaces",
+                        check=built,
+                    ),
+                    Field(
+                        "code",
+                        "bool",
+                        "Whether it may hold Python code. Then what breaks into the app can change what its next start"
+                        " runs, as long as the generation is there; the plan says so.",
+                        False,
+                        True,
+                    ),
+                ),
+            ),
+        ),
     ),
 )
 
@@ -198,6 +218,10 @@ def check_data(app: Parsed, parts: tuple[Part, ...], context: Context) -> None:
     if data == Data():
         app.pop("data", None)  # the digest of an app that declares nothing new is that of its live generation
     _check_paths(data, str(app["entry_point"] or ""), parts, context)
+    if data.built:
+        from .built import check_built
+
+        check_built(data, str(app["entry_point"] or ""), parts, context)
     known = places(app["name"], data)
     for section in ("environment", "secrets"):
         place_all(app[section], known, (parts, section), context)
@@ -232,7 +256,7 @@ def keeps_database(app: Parsed) -> bool:
     for itself."""
     data = places(app["name"], Data.from_dict(app.get("data") or {}))["data"]
     found = (_SQLITE.match(value) for section in ("environment", "secrets") for value in app[section].values())
-    return any(match is not None and _below(match["path"], (data,)) for match in found)
+    return any(match is not None and below(match["path"], (data,)) for match in found)
 
 
 def _check_paths(data: Data, entry_point: str, parts: tuple[Part, ...], context: Context) -> None:
@@ -240,10 +264,10 @@ def _check_paths(data: Data, entry_point: str, parts: tuple[Part, ...], context:
     module = entry_point.partition(":")[0].replace(".", "/")
     for index, path in enumerate(paths):
         here = (*parts, "data", "paths", index)
-        above = next((other for at, other in enumerate(paths) if at != index and _below(path, (other,))), None)
+        above = next((other for at, other in enumerate(paths) if at != index and below(path, (other,))), None)
         if above is not None and (above != path or paths.index(path) != index):
             context.add(here, f"is {path!r}, which lies in {above!r}", "paths beside one another", "remove it")
-        elif module and (_below(module, (path,)) or path == f"{module}.py"):
+        elif module and (below(module, (path,)) or path == f"{module}.py"):
             what = f"is {path!r}, where the code of the entry point is: it would never change again"
             context.add(here, what, "what the app keeps, not what it is", f"{path}/uploads")
 
@@ -255,16 +279,18 @@ def unkept(name: str, value: str, app: str, data: Data) -> tuple[str, str, str] 
     found = _SQLITE.match(value)
     path = found["path"] if found else value
     own = [*places(app, data).values(), *(folder.path for folder in data.outside)]
-    if not (found or _KEEPS.search(name)) or not _is_path(path) or _below(path, tuple(own)):
+    if not (found or _KEEPS.search(name)) or not _is_path(path) or below(path, tuple(own)):
         return None
     what = "is a SQLite database" if found else "is a path"
     better, allowed = _better(name, path, bool(found)), "a place below {data}"
-    volatile = next((folder for folder in _VOLATILE if _below(path, (folder,))), None)
+    volatile = next((folder for folder in VOLATILE if below(path, (folder,))), None)
     if volatile:
         return f"{what} below {volatile}, which is emptied with each generation or restart", allowed, better
-    if _below(path, (_RELEASES,)):
+    if below(path, (_RELEASES,)):
         return f"{what} in the release, which is read-only and is replaced", allowed, better
     if found or _WRITTEN.search(name):
+        from .outside import may_be_outside
+
         folder = _folder_of(path, bool(found))
         fix = f"{better}, or data: {{outside: [{inline(folder)}]}}" if may_be_outside(folder) else better
         return f"{what} where the app cannot write", f"{allowed}, or below a folder of data.outside", fix
@@ -280,7 +306,7 @@ def _folder_of(path: str, file: bool) -> str:
 def _is_path(value: str) -> bool:
     """Whether a value is one absolute path, of something that is kept: the socket of a server on the host is not."""
     socket = value.endswith((".sock", ".socket")) or "/.s." in value
-    servers = _below(value, ("/run/postgresql", "/run/mysqld", "/var/run/postgresql", "/var/run/mysqld"))
+    servers = below(value, ("/run/postgresql", "/run/mysqld", "/var/run/postgresql", "/var/run/mysqld"))
     return value.startswith("/") and not re.search(r"[\n ,;]", value) and not socket and not servers
 
 

@@ -17,7 +17,7 @@ from .._declaration.app import Data, Plain
 from .._os.folders import make_folder
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
-from . import sandbox
+from . import built, sandbox
 from .datafolders import folders, proven
 from .ledger import Entry
 
@@ -61,6 +61,7 @@ def unit_lines(app: Plain, number: int, layout: Layout) -> list[str]:
     lines += [f"CacheDirectory={layout.user}", f"CacheDirectoryMode={mode}"] if data.cache else []
     lines += [f"LogsDirectory={layout.user}", f"LogsDirectoryMode={mode}"] if data.logs else []
     lines += [f"ReadWritePaths={folder.path}" for folder in data.outside if folder.access == "write"]
+    lines += built.unit_lines(app, number, layout)
     return [*lines, f"ExecStartPre=/bin/sh {layout.generation(number)}/{SCRIPT}"]
 
 

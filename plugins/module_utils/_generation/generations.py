@@ -7,7 +7,7 @@ from __future__ import annotations
 import contextlib
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Mapping
 
 from .._os.files import as_mapping, read_mapping, sha256
 from .._os.paths import Layout, under
@@ -18,7 +18,9 @@ GENERATION = "generation.json"
 MANIFEST = "manifest.json"
 OUTCOME = "outcome.json"
 EVIDENCE = "evidence.json"
-NOT_IN_MANIFEST = frozenset({UNFINISHED, MANIFEST, OUTCOME, EVIDENCE, "release"})
+BUILT = "built"
+"""Folder of what the app makes of its own code: the generation's own, in the place of what its release has."""
+NOT_IN_MANIFEST = frozenset({UNFINISHED, MANIFEST, OUTCOME, EVIDENCE, "release", BUILT})
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,7 @@ def problems(layout: Layout, number: int) -> list[str]:
             found.append(f"{path}/release leads elsewhere")
     except OSError as error:
         found.append(f"{path} cannot be read: {error.strerror}")
+    found += _unbuilt(path, manifest)
     found += [f"{layout.unit(unit)} does not lead to generation {number}" for unit in unlinked(layout, number)]
     for unit in units_of(layout, number):
         for directory in drop_ins(layout, unit):
@@ -140,6 +143,13 @@ def problems(layout: Layout, number: int) -> list[str]:
     if not os.path.exists(layout.environment(number)):
         found.append(f"{layout.environment(number)} is missing")
     return found
+
+
+def _unbuilt(path: str, manifest: Mapping[str, object]) -> list[str]:
+    """Which folders that the generation has for itself are gone, one sentence each."""
+    named = manifest.get(BUILT)
+    own = [os.path.join(path, BUILT, str(one)) for one in named] if isinstance(named, list) else []
+    return [f"{one} is missing, and its units cannot start without" for one in own if not os.path.isdir(one)]
 
 
 def units_of(layout: Layout, number: int) -> list[str]:

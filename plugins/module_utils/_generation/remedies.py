@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Callable, Iterable
 
 from .._declaration.app import Plain
-from .._declaration.data import may_be_outside
+from .._declaration.outside import may_be_outside
 from .._os.paths import Layout
 from . import data
 from .units import is_tree
@@ -36,6 +36,18 @@ _BARE = re.compile(r"(?<![\w.])(/(?:[\w.@+-]+/?)+)")
 _CODE = re.compile(
     r"/(?:releases/[0-9a-f]+|generations/[0-9]+/release)/(?:tree|venv/lib/python3[^/]*/site-packages)/(.+)"
 )
+_OWN = "`data: {{built: [{}]}}` gives each generation that folder for itself, for what the app makes of its own code"
+_MADE = re.compile(
+    r"(?i)(?:^|/)(?:build|built|bundles?|compiled|dist|gen|generated|packed|_?assets|webassets|\.webassets-cache)(?:/|$)"
+    r"|\.(?:css|js|mjs|map|mo)$"
+)
+"""What an app makes of its own code, by where it is, or what it is called."""
+_KEPT = re.compile(
+    r"(?i)(?:^|/)(?:uploads?|media|instance|data|databases?|storage|files|avatars?|attachments?|photos|sessions?)(?:/|$)"
+    r"|\.(?:db|sqlite3?)(?:-\w+)?$"
+)
+"""What users give, or what is of them."""
+_COMPILED = re.compile(r"(.*?translations|.*?locale)/.+\.mo$")
 _BEGINS_EMPTY = "what its users have is there, and the app's own data, `{data}`, begins empty"
 _HOMES = re.compile(r"/(?:home|root)(?:/|$)")
 
@@ -107,7 +119,7 @@ def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
             f'"sqlite:///{{data}}/app.db"}}`, which is {layout.data}/app.db), or name its file in `data.paths`'
         )
     if not path.startswith("/"):
-        way = f"`data: {{paths: [{_kept_at(path)}]}}` has that lead to the app's data" if is_tree(app) else ""
+        way = _in_release(path) if is_tree(app) else ""
         return (
             f"it writes to {path} in its working directory, which is its release and read-only: give it a path below "
             f"`{{data}}`, which is {layout.data}" + (f"; or {way}" if way else "")
@@ -119,18 +131,36 @@ def _remedy(refusal: Refusal, app: Plain, layout: Layout) -> str:
     if refusal.what == "missing":
         return ""
     code = _CODE.search(path)
-    if refusal.what == "leads":
+    if code and refusal.what == "leads":
+        own = _built_at(code[1])
+        way = _OWN.format(own) if own else "have that made before the code is shipped"
         return (
-            f"it makes a link, or moves a file, to {path}, in its release, which is read-only: have that made before "
-            "the code is shipped. `data.paths` would keep a link into this release, which leads nowhere once that is "
-            "pruned"
+            f"it makes a link, or moves a file, to {path}, in its release, which is read-only: {way}. `data.paths` "
+            "would keep a link into this release, which leads nowhere once that is pruned"
         )
     if code:
-        return (
-            f"it writes to {path}, in its release, which is read-only: `data: {{paths: [{_kept_at(code[1])}]}}` has "
-            "that lead to the app's data"
-        )
+        return f"it writes to {path}, in its release, which is read-only: {_in_release(code[1])}"
     return _elsewhere(refusal, app, layout)
+
+
+def _in_release(path: str) -> str:
+    """What lets an app write to `path` inside its release: it is kept, or made by each generation for itself; both with
+    the difference, where nothing tells which it is."""
+    kept, own = f"`data: {{paths: [{_kept_at(path)}]}}` has that lead to the app's data", _built_at(path)
+    if not own or _KEPT.search(path):
+        return kept
+    if _MADE.search(path):
+        return _OWN.format(own)
+    return f"{kept}, which keeps what users give; what the app makes of its own code is `data: {{built: [{own}]}}`"
+
+
+def _built_at(path: str) -> str:
+    """Which folder of the code an app fills that writes to `path`; empty where that is the code's own folder."""
+    compiled = _COMPILED.match(path)
+    if compiled:
+        return compiled[1]
+    folder = _kept_at(path)
+    return "" if folder == path.rstrip("/") and "." in os.path.basename(folder).lstrip(".") else folder
 
 
 def _kept_at(path: str) -> str:

@@ -9,6 +9,7 @@ import os
 from typing import Collection, Iterable, Mapping
 
 from .._os.files import (
+    as_mapping,
     fsync_directory,
     make_directory,
     remove_file,
@@ -24,6 +25,7 @@ from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 from .._release.contents import is_release
 from .generations import (
+    BUILT,
     EVIDENCE,
     GENERATION,
     MANIFEST,
@@ -68,10 +70,13 @@ def finish(layout: Layout, number: int) -> None:
     """Write the manifest, then take the marker away: from here on the generation counts."""
     path = layout.generation(number)
     names = sorted(name for name in os.listdir(path) if name not in NOT_IN_MANIFEST)
-    manifest = {
+    data = as_mapping(as_mapping(record(layout, number).get("app")).get("data"))
+    manifest: dict[str, object] = {
         "files": {name: sha256(os.path.join(path, name)) for name in names},
         "release": os.readlink(os.path.join(path, "release")),
     }
+    if data.get(BUILT):
+        manifest[BUILT] = [folder["path"] for folder in data[BUILT]]
     write_json(os.path.join(path, MANIFEST), manifest)
     remove_file(os.path.join(path, UNFINISHED))
 
@@ -183,7 +188,7 @@ def remove(layout: Layout, number: int) -> list[str]:
 def _empty(path: str) -> None:
     """Remove what a generation holds, but for its marker: it is known as Headcount's until it is gone."""
     with contextlib.suppress(OSError):
-        for name in sorted(set(os.listdir(path)) - {UNFINISHED}):
+        for name in sorted(set(os.listdir(path)) - {UNFINISHED, BUILT}):
             remove_file(os.path.join(path, name))
 
 

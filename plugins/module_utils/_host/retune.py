@@ -27,6 +27,7 @@ from .._plan.replan import replan, with_release
 from .._plan.types import plan_changes
 from .._steps.app import AppOnHost
 from .._steps.heal import heal
+from .._steps.prepare import again
 from .._steps.promote import promote
 from .._steps.stage import lay_down, next_number
 from .._steps.trial import trial
@@ -154,6 +155,7 @@ def retune(app: AppOnHost, read: ReadFacts = read_facts) -> Retuned:
         source_id=record.source_id,
     )
     lay_down(app, number, new, environment, trial_environment)
+    again(app, number)
     weigh(app, number)
     tried = trial(app, number)
     promote(app, number, tried["verdict"])

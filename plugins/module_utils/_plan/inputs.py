@@ -11,10 +11,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Final, Mapping, Sequence
 
-from .._declaration.app import App, MemoryNeed
+from .._declaration.app import App, MemoryNeed, Sandbox
 from .._declaration.mixture import declared_kinds, spread_of
 from .._declaration.profiles import PROFILE_WAIT_RATIO, profile_of
-from .._generation.sandbox import costs
 from .mix import Mix, mix_of
 from .reserve import Reserve, reserve_of
 from .types import MEASURED_REQUESTS_MIN, Host, Measured, Number, PlanError, Policy, number, share, up
@@ -491,9 +490,18 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
             *(f"{app.name}: {sentence}" for sentence in allotment.warnings),
             *warnings,
             *mix.warnings,
-            *(f"{app.name}: {words}" for words in costs(app.sandbox)),
+            *(f"{app.name}: {words}" for words in _costs(app)),
         ),
     )
+
+
+def _costs(app: App) -> list[str]:
+    """What is open to the app beside what every one has, in sentences."""
+    if app.sandbox == Sandbox() and not app.data.built:
+        return []
+    from .._generation.exposure import costs
+
+    return costs(app)
 
 
 def _times(app: App, ratio: Number, measured: Measured | None) -> tuple[Number, Number, bool]:

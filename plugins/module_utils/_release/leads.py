@@ -17,6 +17,9 @@ from .contents import TREE, ReleaseError
 INSTANCE = "instance"
 """Flask's folder for what an app keeps: beside the code; of an installed package, in the `var` of its environment."""
 
+CODE = "code"
+"""Where a release with folders that generations have for themselves leads to what they are in."""
+
 SEED = "seed"
 """Where a release keeps what it came with in the place of such a link, for the first start."""
 
@@ -41,6 +44,21 @@ def lay_leads(release: Path, paths: Iterable[str], data: str) -> None:
         place.symlink_to(f"{data}/{INSTANCE}")
 
 
+def lay_built(release: Path, paths: Iterable[str]) -> None:
+    """Have a folder at each of `paths`, which are inside the code of a release that is being built: in its place each
+    generation has its own. `code` leads to what they are in, as units do not know the version of Python. Raises
+    ReleaseError.
+    """
+    for path in paths:
+        place = place_of(release, path)
+        if place.is_symlink() or (os.path.lexists(place) and not place.is_dir()):
+            raise ReleaseError(f"data.built: {path!r} is no folder in the project: name the one that it is in")
+        _check_passable(release, place, path, "data.built", "be a generation's own")
+        place.mkdir(parents=True, exist_ok=True)
+        if not os.path.lexists(release / CODE):
+            (release / CODE).symlink_to(os.path.relpath(code_of(release), release))
+
+
 def place_of(release: Path, path: str) -> Path:
     """Where `path` lies in a release: in its tree, or beside the installed packages."""
     code = code_of(release)
@@ -57,9 +75,11 @@ def code_of(release: Path) -> Path:
     return found[0] if found else release / "venv"
 
 
-def _check_passable(release: Path, place: Path, path: str) -> None:
+def _check_passable(
+    release: Path, place: Path, path: str, key: str = "data.paths", what: str = "lead to the data"
+) -> None:
     for folder in place.parents:
         if folder == release:
             return
         if folder.is_symlink() or (os.path.lexists(folder) and not folder.is_dir()):
-            raise ReleaseError(f"data.paths: {path!r} cannot lead to the data, because {folder} is no folder")
+            raise ReleaseError(f"{key}: {path!r} cannot {what}, because {folder} is no folder")

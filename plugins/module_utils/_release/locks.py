@@ -16,6 +16,7 @@ _PIN = re.compile(r"([a-z0-9][a-z0-9._-]*)==(\S+) --hash=sha256:([0-9a-f]{64})")
 _HEADER = re.compile(r"# Headcount lock 1: Python (3\.\d+) on (\S+)")
 _TOOL = re.compile(r"# installed with (.+)")
 _DATA = re.compile(r"# with data at (.+)")
+_BUILT = re.compile(r"# with room to build at (.+)")
 _TREE = re.compile(r"# with the tree sha256:([0-9a-f]{64})")
 _INTERPRETER = re.compile(r"# run by (/\S+)")
 
@@ -39,7 +40,8 @@ class Lock:
 
     `tree`: the sha256 of the archive of a project that is released as it is; None for a package. `interpreter`: the
     path of the Python that it is built with, where that is not the system's own; two of one version make two releases.
-    `data`: paths inside the code that lead to the app's data.
+    `data`: paths inside the code that lead to the app's data. `built`: folders inside it in whose place each generation
+    has its own.
     """
 
     python: str
@@ -49,6 +51,7 @@ class Lock:
     tree: str | None = None
     interpreter: str | None = None
     data: Tuple[str, ...] = ()
+    built: Tuple[str, ...] = ()
 
     @property
     def files(self) -> Tuple[Pin, ...]:
@@ -64,6 +67,7 @@ def render_lock(lock: Lock) -> str:
     head += [f"# with the tree sha256:{lock.tree}"] if lock.tree else []
     head += [f"# run by {lock.interpreter}"] if lock.interpreter else []
     head += [f"# with data at {path}" for path in lock.data]
+    head += [f"# with room to build at {path}" for path in lock.built]
     return "\n".join([*head, *(pin.line() for pin in pins)]) + "\n"
 
 
@@ -77,8 +81,8 @@ def parse_lock(text: str) -> Lock:
     tree = _TREE.fullmatch(lines[2]) if len(lines) > 2 else None
     first = 3 if tree else 2
     interpreter = _INTERPRETER.fullmatch(lines[first]) if len(lines) > first else None
-    data = [found[1] for found in map(_DATA.fullmatch, lines) if found]
-    first += (1 if interpreter else 0) + len(data)
+    data, built = _said(_DATA, lines), _said(_BUILT, lines)
+    first += (1 if interpreter else 0) + len(data) + len(built)
     pins = [_parse_pin(line, number) for number, line in enumerate(lines[first:], first + 1)]
     return Lock(
         header[1],
@@ -87,13 +91,20 @@ def parse_lock(text: str) -> Lock:
         tuple(pins),
         tree[1] if tree else None,
         interpreter[1] if interpreter else None,
-        tuple(data),
+        data,
+        built,
     )
 
 
-def with_data(lock_text: str, paths: Iterable[str]) -> str:
-    """The lock of the same release, but with `paths` inside its code that lead to the app's data."""
-    return render_lock(replace(parse_lock(lock_text), data=tuple(sorted(paths))))
+def _said(line: re.Pattern[str], lines: Iterable[str]) -> Tuple[str, ...]:
+    """What the lines of one kind name."""
+    return tuple(found[1] for found in map(line.fullmatch, lines) if found)
+
+
+def with_data(lock_text: str, paths: Iterable[str], built: Iterable[str] = ()) -> str:
+    """The lock of the same release, but with `paths` inside its code that lead to the app's data, and folders `built`
+    in it in whose place each generation has its own."""
+    return render_lock(replace(parse_lock(lock_text), data=tuple(sorted(paths)), built=tuple(sorted(built))))
 
 
 def lock_for(lock_text: str, python: str) -> str:
@@ -116,4 +127,5 @@ def release_id(lock_text: str) -> str:
     lines += [f"tree {lock.tree}"] if lock.tree else []
     lines += [f"run by {lock.interpreter}"] if lock.interpreter else []
     lines += [f"data {path}" for path in lock.data]
+    lines += [f"built {path}" for path in lock.built]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()[:16]

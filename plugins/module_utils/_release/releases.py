@@ -42,7 +42,7 @@ from .contents import (
     verify,
     walk,
 )
-from .leads import lay_leads
+from .leads import lay_built, lay_leads
 from .locks import Lock, Pin, lock_for, parse_lock, release_id, render_lock, with_data
 from .room import MIB, DiskFull, disk_error, need_room, room_for
 from .trees import tree_of, unpack_tree
@@ -282,6 +282,7 @@ def _build(path: Path, lock: Lock, lock_text: str, files: Mapping[str, Path], py
         unpack_tree(files[lock.tree], path)
         code.append(str(tree_of(path)))
     lay_leads(path, lock.data, Layout(path.parent.parent.name).data)
+    lay_built(path, lock.built)
     # A file that cannot be compiled (a template, an old syntax) is not an error, as it is none for pip.
     _run([inside, "-I", "-m", "compileall", "-q", *code], work, "compiling", check=False)
     remove_tree(str(work))

@@ -7,7 +7,7 @@ Every rollout and every rollback begins with it.
 
 from __future__ import annotations
 
-from .._generation import access, dataaccounts, generations, ledger, store, takeover, truth
+from .._generation import access, builtfolders, dataaccounts, generations, ledger, store, takeover, truth
 from .._generation.answers import HEALTH
 from .._generation.failures import StepFailed, Untouched
 from .._generation.names import save_aside
@@ -82,7 +82,7 @@ def _heal_without_live(app: AppOnHost, running: bool) -> list[str]:
 def _lay_out(app: AppOnHost, found: truth.Live) -> list[str]:
     """Everything of the live generation is on disk where it belongs: account, public socket, units, the link `live`."""
     number = found.number
-    did = [*make_account(app, number)]
+    did = [*make_account(app, number), *make_built(app, number)]
     saved = save_aside(app.layout, app.layout.public_socket_unit, app.clock)
     did += [saved] if saved else []
     linked = store.link_public(app.layout)
@@ -122,6 +122,18 @@ def make_account(app: AppOnHost, number: int) -> list[str]:
     except UserError as error:
         return [str(error)]
     return [f"made the account {gone} again, which was gone"]
+
+
+def make_built(app: AppOnHost, number: int) -> list[str]:
+    """Make the folders that generation `number` has for itself where they are gone, so that it can start. Returns what
+    was done."""
+    record, service = app.known(number), app.layout.service_unit(number)
+    try:
+        made = builtfolders.make(app.layout, number, record.app) if record is not None else []
+        seen = f"; what runs of it sees that once it is started again (`systemctl restart {service}`)"
+        return [words + (seen if app.systemd.state(service).running else "") for words in made]
+    except OSError as error:
+        return [f"the folders of data.built of generation {number} could not be made: {error}"]
 
 
 def _start_live(app: AppOnHost, number: int) -> str:

@@ -6,17 +6,20 @@ from __future__ import annotations
 
 import contextlib
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Dict, List, Mapping, Sequence, TypedDict
 
 from .._declaration.app import Plain
 from .._generation import unbegun
+from .._generation.built import folder
 from .._generation.commands import STOP_SECONDS, Role, transient, words_of
 from .._generation.failures import StepFailed
+from .._generation.generations import BUILT
 from .._generation.prepared import Prepared
 from .._generation.record import GenerationRecord
 from .._os.lastwords import last_words
+from .._os.paths import Layout
 from .._os.secrecy import clean_text
 from .._os.systemd import UnitState
 from .app import AppOnHost
@@ -31,17 +34,27 @@ MOST_FILES, NAMED_FILES = 5000, 3
 
 @dataclass(frozen=True)
 class Command:
-    """A command to run: `key` is what it is known by once it was run, `seconds` its limit, `creates` what it makes."""
+    """A command to run: `key` is what it is known by once it was run, `seconds` its limit, `creates` what it makes.
+
+    `own`: the same inside the release, where that is in a folder that each generation has for itself (data.built): it
+    is run for each one, whatever was run before.
+    """
 
     run: str
     key: str
     seconds: float
     creates: str = ""
+    own: str = ""
 
     @classmethod
     def from_dict(cls, data: Plain) -> Command:
         """From a module's argument."""
         return cls(str(data["run"]), str(data["key"]), float(data["seconds"]), str(data.get("creates") or ""))
+
+    def of(self, layout: Layout, number: int) -> Command:
+        """The command with what it makes as the host has it, where that is in a folder of generation `number`'s own."""
+        own = self.creates if self.creates and not self.creates.startswith("/") else ""
+        return replace(self, creates=folder(layout, number, own), own=own) if own else self
 
     @property
     def is_done(self) -> bool:
@@ -70,14 +83,15 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
     """
     with app.step("prepare", number):
         record, kept = app.record(number), Prepared(app.layout, app.clock)
+        commands = [command.of(app.layout, number) for command in commands]
         told = _wait_for_left(app, max((command.seconds for command in commands), default=0.0))
         kept.settle([command.key for command in commands])
         begun, done = kept.begun(), set(kept.keys())
-        left = [command for command in commands if command.key not in done]
+        left = [command for command in commands if command.own or command.key not in done]
         words = [words_of(app.layout, number, command.run) for command in left]
         ran: list[dict[str, object]] = []
         for command, found in zip(left, words):
-            if command.creates and command.is_done:
+            if command.creates and command.is_done and not command.own:
                 told.append(
                     f"`{command.run}` is not run: {command.creates} is there" + _unknown(begun.get(command.key))
                 )
@@ -88,13 +102,36 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
                     f"`{command.run}` was begun by {begun[command.key]['by']} at {begun[command.key]['since']}, and "
                     "nothing is known of its end: it is run again"
                 )
-            begin = app.instances.monotonic()
+            begin, since = app.instances.monotonic(), app.clock()
             kept.begin(command.key, command.run, str(app.run))
             _run(app, record, command, found, kept)
+            told += _made_unsaid(app.layout, number, command, since)
             ran.append({"run": command.run, "seconds": round(app.instances.monotonic() - begin, 1)})
         if ran:
             app.log("prepared", generation=number, release=record.release, commands=ran, told=told or None)
     return {"prepared": ran, "told": told}
+
+
+def again(app: AppOnHost, number: int) -> None:
+    """Run for generation `number`, of a release that was prepared before, those commands that each generation needs."""
+    declared = app.record(number).app.get("prepare") or ()
+    own = [one for one in declared if one.get("creates") and not str(one["creates"]).startswith("/")]
+    if own:
+        prepare(app, number, [Command.from_dict({**one, "key": f"for each generation: {one['run']}"}) for one in own])
+
+
+def _made_unsaid(layout: Layout, number: int, command: Command, since: float) -> list[str]:
+    """What a command has made in a folder of the generation's own without saying so: no other one gets it."""
+    top = os.path.join(layout.generation(number), BUILT)
+    wrote = [] if command.own else _written(top, since)
+    if not wrote:
+        return []
+    inside = os.path.relpath(wrote[0], top)
+    return [
+        f"`{command.run}` wrote {inside} in a folder of data.built, which is generation {number}'s alone, and it is "
+        "not run again for the next one: where the app does not make that when it starts, declare the command with "
+        f"`creates: {inside}`, and it is run for each generation"
+    ]
 
 
 def _unknown(begun: Mapping[str, object] | None) -> str:
@@ -138,7 +175,7 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
     missing = done.status == 0 and command.creates and not command.is_done
     kept.end(command.key, done.status == 0 and not missing)
     if missing:
-        raise StepFailed("prepare", _not_made(command, layout.data, begin))
+        raise StepFailed("prepare", _not_made(command, layout, int(record.number or 0), begin))
     if done.status:
         state = app.systemd.state(unit)
         app.systemd.reset_failed(unit)
@@ -150,15 +187,24 @@ def _run(app: AppOnHost, record: GenerationRecord, command: Command, words: Sequ
             or done.err.strip()
             or f"ended with status {done.status}"
         )
-        half = command.creates and command.is_done
-        left = f"; {command.creates} is there now, so that it is run again only when that is removed" if half else ""
+        left = _half(command)
         raise StepFailed("prepare", clean_text(f"`{command.run}` {how}" + (f": {last}" if last else "") + left))
 
 
-def _not_made(command: Command, data: str, since: float) -> str:
+def _half(command: Command) -> str:
+    """That one which failed has left what keeps it from being run again."""
+    if not command.creates or command.own or not command.is_done:
+        return ""
+    return f"; {command.creates} is there now, so that it is run again only when that is removed"
+
+
+def _not_made(command: Command, layout: Layout, number: int, since: float) -> str:
     """That a command did not make what it `creates`: a first setup whose work is looked for in the wrong place would be
     run again at the next release, over what users have by then."""
-    wrote = _written(data, since)
+    wrote = _written(os.path.join(layout.generation(number), BUILT) if command.own else layout.data, since)
+    if command.own:
+        what = f"it wrote {', '.join(wrote)}" if wrote else "it wrote nothing in the folders of data.built"
+        return f"`{command.run}` ended well, but {command.own}, which it `creates`, is not there or is empty: {what}"
     return (
         f"`{command.run}` ended well, but {command.creates}, which it `creates`, is not there or is empty: "
         + (f"it wrote {', '.join(wrote)} in the app's data" if wrote else "it wrote nothing in the app's data")

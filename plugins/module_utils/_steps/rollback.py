@@ -19,7 +19,7 @@ from .._generation.verify import Seen
 from .._os.paths import installed_apps
 from .._os.systemd import SystemdError
 from .app import AppOnHost
-from .heal import heal, make_account
+from .heal import heal, make_account, make_built
 from .promote import changed_by_drop_ins, switch_counted
 
 RolledBack = TypedDict(
@@ -96,7 +96,7 @@ def rollback(
                 if not app.systemd.state(app.layout.service_unit(target)).running:
                     raise StepFailed("rollback", f"generation {target} does not run")
                 return {"from": old, "to": target, "verified": {}, "healed": healed, "told": healed}
-            healed += make_account(app, target) + _reclaim(app, target)
+            healed += make_account(app, target) + make_built(app, target) + _reclaim(app, target)
             wrong = generations.problems(app.layout, target)
             if wrong:
                 raise StepFailed("rollback", f"generation {target} is not intact: {wrong[0]}")

@@ -12,8 +12,11 @@ from .._declaration.app import App, Plain
 from .._declaration.candidate import own_of
 from .._generation import (
     access,
+    built,
+    builtfolders,
     data,
     datafolders,
+    exposure,
     former,
     generations,
     inherited,
@@ -57,7 +60,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
         _check_home(app)
         fail_if_no_way(declared)
         healed = heal(app)
-        built = not os.path.isdir(app.layout.release(release["id"]))
+        new = not os.path.isdir(app.layout.release(release["id"]))
         ensure_user(declared["user"] or app.layout.user)
         app.close()
         make_data(app, declared)
@@ -70,6 +73,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
             root=app.root,
         )
         _check_prefix(app, str(release["id"]), declared)
+        _check_built(app, str(release["id"]), declared)
         declared = sandbox.resolved(declared, distributions(Path(app.layout.release(release["id"]))))
         planning = with_release(request["planning"], app.name, app.layout.release(release["id"]), declared)
         plan, _ = replan(planning, app.name)
@@ -84,7 +88,7 @@ def stage(app: AppOnHost, request: Plain) -> dict[str, object]:
     )
     values = request["app"]["environment"], request["secrets"]
     lay_down(app, number, record, environment_file(*values), environment_file(*values, candidate=True))
-    return {"generation": number, "release": release["id"], "built": built, "healed": healed}
+    return {"generation": number, "release": release["id"], "built": new, "healed": healed}
 
 
 def take_wheels(app: AppOnHost, request: Plain) -> list[str]:
@@ -109,11 +113,24 @@ def _check_prefix(app: AppOnHost, release: str, declared: Plain) -> None:
     raise StepFailed("stage", f"command_prefix: {words[0]} {what}: {fix}, or correct command_prefix")
 
 
+def _check_built(app: AppOnHost, release: str, declared: Plain) -> None:
+    """StepFailed where a folder that the app is to write to holds code, or there is no room for another one."""
+    path = app.layout.release(release)
+    wrong = builtfolders.holds_code(declared, path)
+    if wrong:
+        raise StepFailed("stage", wrong)
+    builtfolders.need_disk(app.layout, declared, path)
+
+
 def with_leads(release: Plain, declared: Plain) -> dict[str, str]:
-    """The release (`id`, `lock_text`) whose declared paths lead to the app's data: another one, where there are any."""
+    """The release (`id`, `lock_text`) whose declared paths lead to the app's data, or are each generation's own:
+    another one, where there are any."""
     paths = [path.rstrip("/") for path in data.declared(declared).paths]
-    lock_text = with_data(release["lock_text"], paths) if paths else str(release["lock_text"])
-    return {"id": release_id(lock_text) if paths else str(release["id"]), "lock_text": lock_text}
+    own = built.paths(declared)
+    if not paths and not own:
+        return {"id": str(release["id"]), "lock_text": str(release["lock_text"])}
+    lock_text = with_data(release["lock_text"], paths, own)
+    return {"id": release_id(lock_text), "lock_text": lock_text}
 
 
 def make_data(app: AppOnHost, declared: Plain) -> None:
@@ -124,7 +141,7 @@ def make_data(app: AppOnHost, declared: Plain) -> None:
         data.make(app.layout, declared, entries, lambda folders: app.log(datafolders.MADE, folders=folders))
     except Unsafe as error:
         raise StepFailed("stage", f"the app's folders are not made, as {error}") from None
-    shut = [*outside.shut_out(app.layout, declared), *sandbox.missing(declared, app.root)]
+    shut = [*outside.shut_out(app.layout, declared), *exposure.missing(declared, app.root)]
     if shut:
         raise StepFailed("stage", "; ".join(shut))
 
@@ -184,6 +201,7 @@ def lay_down(app: AppOnHost, number: int, record: GenerationRecord, environment:
     `trial` that of its candidate."""
     with app.step("stage", number):
         store.begin(app.layout, number, str(record.release))
+        builtfolders.make(app.layout, number, record.app)
         for process in App.from_dict({"name": app.name, **record.app}).processes.values():
             words_of(app.layout, number, process.run, "stage")  # that is no program is known before anything is started
         write_file(app.layout.environment(number), environment, mode=0o600)
@@ -221,5 +239,6 @@ def finish(app: AppOnHost, number: int, record: GenerationRecord) -> None:
     """
     host = Host.read(app.root, app.systemd.runner)
     _write(app, number, replace(record, drop_ins=shared_drop_ins(app.layout, host.files)))
+    builtfolders.settle(app.layout, number)
     store.finish(app.layout, number)
     app.systemd.reload()

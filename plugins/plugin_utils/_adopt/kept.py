@@ -11,8 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Final
 
-from ...module_utils._declaration.data import INSTANCE, inside, may_be_outside
+from ...module_utils._declaration.data import INSTANCE, inside
 from ...module_utils._declaration.fields import Invalid
+from ...module_utils._declaration.outside import may_be_outside
 from ...module_utils._former.written import LINK, OPEN, OWNED, UNIT, VARIABLE
 from .._display.text import listed, plural
 from .._edge import Json

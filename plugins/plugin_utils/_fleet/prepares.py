@@ -35,6 +35,11 @@ class Todo:
     seconds: float
     creates: str = ""
 
+    @property
+    def for_generation(self) -> bool:
+        """Whether what it makes is a generation's own (data.built), so that each one needs it."""
+        return bool(self.creates) and not self.creates.startswith("/")
+
     @classmethod
     def from_dict(cls, data: Json) -> Todo:
         """The inverse of to_dict()."""
@@ -46,6 +51,8 @@ class Todo:
 
     def __str__(self) -> str:
         where = "here" if self.each_host else "once for the fleet"
+        if self.for_generation:
+            return f"`{self.run}` {where}, for each generation"
         return f"`{self.run}` {where}{f', unless {self.creates} is there' if self.creates else ''}"
 
 
@@ -58,7 +65,7 @@ def to_run(app: App, source_id: str, secrets: str, here: Collection[str], anywhe
         Todo(one.run, prepare_key(app, one.run, source_id, secrets), one.each_host, one.seconds, one.creates)
         for one in app.prepare
     ]
-    return [one for one in all_of_them if one.key not in (here if one.each_host else anywhere)]
+    return [one for one in all_of_them if one.for_generation or one.key not in (here if one.each_host else anywhere)]
 
 
 def prepared_anywhere(probes: Sequence[Mapping[str, Json]]) -> dict[str, set[str]]:

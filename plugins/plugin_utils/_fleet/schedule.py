@@ -452,10 +452,11 @@ class Scheduler:
         """Note what was gathered for an app of a host; whether it can be rolled out with that, as far as is known."""
         self.gathering.notes.update(dict.fromkeys(found.notes))
         self._forms.update({name: words} if (words := form_words(found)) else {})
-        from .._wheels import entrypoint
+        from .._wheels import builtfolders, entrypoint
 
-        if wrong := entrypoint.problem_of(app, found):
-            host.refuse(name, f"entry_point {wrong}")
+        wrong = entrypoint.problem_of(app, found)
+        if words := f"entry_point {wrong}" if wrong else builtfolders.problem_of(app, found):
+            host.refuse(name, words)
             return False
         if found.needs_host_build:
             self._unbuilt.add(host.host, name, builds.requests_of(found))

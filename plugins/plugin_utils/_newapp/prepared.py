@@ -193,7 +193,8 @@ def _before(draft: Draft) -> None:
     for unknown in draft.hints.before:
         draft.ask(
             f"{unknown.origin} runs `{unknown.run}` before the server: what for? A release is read-only on a host. "
-            "What it makes of the code is made before the project is released; what is for {data} is named in prepare"
+            "What it makes of the code is made before the project is released, or on each host: name its folder in "
+            "data.built, and the command in prepare, with a file that it creates there; so what is for {data}, without"
         )
 
 

@@ -55,8 +55,8 @@ def problem(entry_point: str, found: WheelSet, pythonpath: str = "") -> str:
         item.startswith("/") for item in pythonpath.split(":")
     ):
         return ""
-    places = list(_places(found, folders))
-    for code, folder in places:
+    there = list(places(found, folders))
+    for code, folder in there:
         if any(f"{_below(folder, module)}/".startswith(f"{link}/") for link in code.links):
             return ""
         name = _file(code, folder, module)
@@ -64,7 +64,7 @@ def problem(entry_point: str, found: WheelSet, pythonpath: str = "") -> str:
             return _lacking(entry_point, target, code, name) if name else ""
     if found.needs_host_build:
         return ""
-    return _no_module(entry_point, module, places, found)
+    return _no_module(entry_point, module, there, found)
 
 
 def problem_of(app: Json, found: WheelSet) -> str:
@@ -81,7 +81,7 @@ def _known(entry_point: str, pythonpath: str, found: WheelSet) -> str:
     return problem(entry_point, found, pythonpath)
 
 
-def _places(found: WheelSet, folders: Sequence[str]) -> Iterator[tuple[Code, str]]:
+def places(found: WheelSet, folders: Sequence[str]) -> Iterator[tuple[Code, str]]:
     """Where modules are imported from, with the folder in it: the tree, the project's own wheel, all others."""
     if found.tree is not None:
         tree = _tree(found.tree)
@@ -213,4 +213,4 @@ def _module(name: str, folder: str) -> str:
     return path.removesuffix(".py").removesuffix("/__init__").replace("/", ".")
 
 
-__all__ = ["held_names", "problem", "problem_of"]
+__all__ = ["held_names", "places", "problem", "problem_of"]

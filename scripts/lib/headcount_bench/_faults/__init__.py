@@ -3,6 +3,7 @@
 """The catalogue of faults: what is done, what is promised, and how it is checked."""
 
 from .broken import BROKEN
+from .built import BUILDS
 from .controllers import CONTROLLERS
 from .data import DATA
 from .entering import ENTERING
@@ -32,6 +33,7 @@ ROWS: list[Row] = [
     *STEPS_HELD,
     *BROKEN,
     *DATA,
+    *BUILDS,
     *PAST,
     *ENTERING,
     *TAKEOVERS,

@@ -108,12 +108,33 @@ def test_a_secret_path_is_not_shown() -> None:
         ({"outside": ["/var/log/hc-guest/old"]}, "fix: a folder that both apps are let into"),
         ({"outside": ["srv"]}, "data.outside[0].path is 'srv'"),
         ({"scratch": ["x.db"]}, "data.scratch[0] is 'x.db' (no absolute path)"),
+        ({"built": ["/srv/x"]}, "data.built[0].path is '/srv/x' (an absolute path)"),
+        ({"built": ["../x"]}, "data.built[0].path is '../x' (it names nothing inside)"),
+        ({"built": ["."]}, "data.built[0].path is '.' (it names nothing inside)"),
+        ({"built": ["a:b"]}, "data.built[0].path is 'a:b' (systemd cannot be told of it as it is)"),
+        ({"built": ["a b"]}, "data.built[0].path is 'a b' (systemd cannot be told of it as it is)"),
+        ({"built": ["a", "a/b"]}, "data.built[1] is 'a/b', which lies in 'a'"),
+        ({"built": ["a", "a/"]}, "data.built[1] is 'a', which lies in 'a'"),
+        ({"built": ["a/b"], "paths": ["a/"]}, "data.built[0] is 'a/b', and 'a' leads to the app's data"),
+        ({"built": ["a"], "paths": ["a/b.db"]}, "data.built[0] is 'a', and 'a/b.db' leads to the app's data"),
+        ({"built": ["instance"]}, "data.built[0] is 'instance', and 'instance' leads to the app's data"),
+        ({"built": ["shop"]}, "data.built[0] is 'shop', where the code of the entry point is"),
+        ({"built": [{"path": "shop", "code": True}]}, "data.built[0] is 'shop', where the code of the entry point is"),
     ],
 )
 def test_what_cannot_be_kept_is_refused(data: dict[str, Any], words: str) -> None:
     _, problems = declared(data=data)
     assert len(problems) == 1
     assert words in problems[0]
+
+
+def test_what_each_generation_makes_is_no_part_of_what_was_declared_before() -> None:
+    app, problems = declared(data={"built": ["shop/static/build/", {"path": "gen", "code": True}]})
+    assert problems == []
+    assert app["data"]["built"] == [{"path": "shop/static/build", "code": False}, {"path": "gen", "code": True}]
+    assert App.from_dict(app).to_dict()["data"] == app["data"]
+    before, _ = declared(data={"logs": True})
+    assert "built" not in before["data"], "its digest is that of its live generation"
 
 
 @pytest.mark.parametrize(

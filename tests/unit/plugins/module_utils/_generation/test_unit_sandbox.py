@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Sandbox
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.normalise import normalise_apps
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import data, sandbox
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import data, exposure, sandbox
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 WHOLE = sandbox.lines({"name": "shop"})
@@ -26,7 +26,7 @@ def test_it_is_whole_without_a_word() -> None:
     assert {"ProcSubset=pid", "PrivateDevices=yes", "ProtectHome=yes", "UMask=0077", "ProtectSystem=strict"} < set(
         WHOLE
     )
-    assert sandbox.costs(Sandbox()) == []
+    assert exposure.sandbox_costs(Sandbox()) == []
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_each_key_bends_one_thing_and_says_what_it_costs(
     bent: dict[str, Any], came: list[str], went: list[str], cost: str
 ) -> None:
     assert changed(**bent) == (came, went)
-    (told,) = sandbox.costs(Sandbox.from_dict(bent))
+    (told,) = exposure.sandbox_costs(Sandbox.from_dict(bent))
     assert told.startswith(cost)
 
 
@@ -70,7 +70,7 @@ def test_psutil_opens_proc_by_itself_unless_it_is_declared() -> None:
     assert sandbox.resolved(app, ["flask"]) == app
     closed = {**app, "sandbox": {"proc": "own"}}
     assert sandbox.resolved(closed, ["psutil"]) == closed
-    assert sandbox.costs(Sandbox(proc="own")) == []
+    assert exposure.sandbox_costs(Sandbox(proc="own")) == []
 
 
 def test_a_group_that_reads_comes_into_the_data() -> None:
@@ -82,7 +82,7 @@ def test_what_the_host_does_not_have_is_told(tmp_path: Path) -> None:
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev/fuse").touch()
     app = {"name": "shop", "sandbox": {"devices": ["/dev/fuse", "/dev/nvidia0"], "groups": ["root", "no-such"]}}
-    assert sandbox.missing(app, str(tmp_path)) == [
+    assert exposure.missing(app, str(tmp_path)) == [
         "sandbox.devices: /dev/nvidia0 is not on this host",
         "sandbox.groups: there is no group no-such on this host",
     ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release import releases
 from ansible_collections.headcount.gunicorn.plugins.module_utils._release.contents import ReleaseError
-from ansible_collections.headcount.gunicorn.plugins.module_utils._release.leads import lay_leads
+from ansible_collections.headcount.gunicorn.plugins.module_utils._release.leads import lay_built, lay_leads
 
 DATA = "/var/lib/hc-shop"
 PIP = releases.Pin("pip", "25.0", "a" * 64)
@@ -79,3 +79,33 @@ def test_a_release_with_data_is_another_one_and_its_lock_says_so() -> None:
     assert releases.parse_lock(leading).pins == lock.pins
     assert releases.release_id(leading) != releases.release_id(plain)
     assert releases.with_data(leading, []) == plain
+
+
+def test_what_each_generation_has_for_itself_is_a_folder_of_the_release(release: Path) -> None:
+    put(release, "tree/app/static/build/a.css")
+    lay_built(release, ["app/static/build", "gen/css"])
+    assert os.listdir(release / "tree/app/static/build") == ["a.css"]
+    assert os.listdir(release / "tree/gen/css") == []
+    assert os.readlink(release / "code") == "tree"
+
+
+def test_units_find_a_packages_code_without_its_python(release: Path) -> None:
+    lay_built(release, ["shop/static/build"])
+    assert os.readlink(release / "code") == "venv/lib/python3.11/site-packages"
+    assert (release / "code/shop/static/build").is_dir()
+
+
+@pytest.mark.parametrize("path", ["shop.css", "way", "shop.css/gen", "way/gen"])
+def test_what_is_no_folder_of_the_project_is_nobodys_own(release: Path, path: str) -> None:
+    put(release, "tree/shop.css")
+    (release / "tree/way").symlink_to("/srv")
+    with pytest.raises(ReleaseError, match=r"^data\.built: "):
+        lay_built(release, [path])
+
+
+def test_a_release_with_room_to_build_is_another_one() -> None:
+    plain = releases.render_lock(releases.Lock("3.11", "x86_64", PIP, ()))
+    own = releases.with_data(plain, ["uploads"], ["b", "a"])
+    assert releases.parse_lock(own).built == ("a", "b")
+    assert releases.parse_lock(own).data == ("uploads",)
+    assert len({releases.release_id(text) for text in (plain, own, releases.with_data(plain, ["uploads"]))}) == 3

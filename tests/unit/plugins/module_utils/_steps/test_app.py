@@ -720,3 +720,22 @@ def test_a_host_that_can_begin_no_process_loses_nothing_that_runs(both: Host) ->
         rollback(app, 1)
     assert set(asked) == {"show"}  # nothing was stopped, and no socket opened anew, for a unit that seemed to be gone
     assert generations.live(both.layout) == 2
+
+
+def test_what_a_generation_has_for_itself_is_made_anew_where_it_is_gone(both: Host) -> None:
+    """By heal for what is live, and by a rollback for what it goes back to."""
+    app, layout = {**APP, "name": "shop", "data": {"built": [{"path": "gen"}]}}, both.layout
+    for number in (1, 2):
+        record = {"release": "0" * 16, "app": app, "plan": {"settings": {}}}
+        Path(layout.generation(number), "generation.json").write_text(json.dumps(record), encoding="utf-8")
+        store.finish(layout, number)
+    own = [Path(layout.generation(number), "built/gen") for number in (1, 2)]
+    with both.app.alone("heal"):
+        did = heal(both.app)
+    assert did[0] == (
+        f"made {own[1]} anew, with what the release has there; what runs of it sees that once it is started again "
+        "(`systemctl restart shop@2.service`)"
+    )
+    assert [one.is_dir() for one in own] == [False, True]
+    assert f"made {own[0]} anew, with what the release has there" in rollback(both.app)["told"]
+    assert own[0].is_dir()

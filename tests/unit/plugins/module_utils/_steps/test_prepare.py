@@ -22,7 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._host import by
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lastwords import last_words
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.prepare import Command, prepare
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.prepare import Command, again, prepare
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.watchdog import step_seconds
 
 UNIT = "headcount-prepare-shop.service"
@@ -267,7 +267,7 @@ def test_one_that_writes_into_its_release_is_told_what_to_declare(host: Host) ->
     host.lines = ["OSError: [Errno 30] Read-only file system: 'static/gen/a.css'"]
     with pytest.raises(StepFailed) as failed:
         prepare(host.app, 1, [command("flask collect")])
-    assert "`data: {paths: [static/gen]}` has that lead to the app's data" in failed.value.cause
+    assert "`data: {built: [static/gen]}` gives each generation that folder for itself" in failed.value.cause
 
 
 def test_a_program_that_is_not_there_is_told_before_anything_runs(host: Host) -> None:
@@ -369,3 +369,49 @@ class TestByHand:
     def test_nothing_is_live(self, host: Host) -> None:
         with pytest.raises(StepFailed, match="nothing of shop is live on this host"):
             self.run(host, live=False)
+
+
+def test_what_a_generation_needs_is_run_for_each_one_and_looked_for_in_its_own(host: Host) -> None:
+    own = Path(host.layout.generation(1), "built/static/gen")
+    own.mkdir(parents=True)
+    assets = replace(command("flask assets build"), creates="static/gen/all.css")
+    with pytest.raises(
+        StepFailed, match=r"ended well, but static/gen/all\.css, which it `creates`, is not there or is"
+    ):
+        prepare(host.app, 1, [assets])
+    (own / "all.css").write_text("made", encoding="utf-8")
+    for _ in range(2):
+        found = prepare(host.app, 1, [assets])
+        assert [one["run"] for one in found["prepared"]] == ["flask assets build"]
+        assert found["told"] == []
+
+
+def test_what_is_made_in_a_generations_own_and_not_said_is_told(host: Host) -> None:
+    own = Path(host.layout.generation(1), "built/static/gen")
+    own.mkdir(parents=True)
+
+    def writes(words: Sequence[str], timeout_seconds: float) -> Completed:
+        if words[0] == "systemd-run":
+            (own / "all.css").touch()
+        return host(words, timeout_seconds)
+
+    host.app.systemd.runner = writes
+    (told,) = prepare(host.app, 1, [command("flask assets build")])["told"]
+    assert told.startswith(
+        "`flask assets build` wrote static/gen/all.css in a folder of data.built, which is generation 1"
+    )
+    assert "`creates: static/gen/all.css`" in told
+
+
+def test_a_host_that_tunes_itself_runs_what_each_generation_needs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    own = Path(host.layout.generation(1), "built/static/gen")
+    own.mkdir(parents=True)
+    (own / "all.css").write_text("made", encoding="utf-8")
+    again(host.app, 1)
+    assert host.called == [], "migrations are the release's"
+    record = host.app.record(1)
+    assets = {"run": "flask assets build", "creates": "static/gen/all.css", "seconds": 5, "each_host": True}
+    more = replace(record, app={**record.app, "prepare": [*record.app["prepare"], assets]})
+    monkeypatch.setattr(host.app, "record", lambda _: more)
+    again(host.app, 1)
+    assert [list(words[-2:]) for words in host.called] == [["assets", "build"]]

@@ -155,11 +155,32 @@ def test_what_a_command_creates_is_of_each_host() -> None:
     assert str(todo) == f"`flask init-db` here, unless {kept} is there"
 
 
+def test_what_a_generation_needs_is_run_for_each_one() -> None:
+    built = {"data": {"built": ["shop/static/gen"]}}
+    prepare, problems = declared([{"run": "flask assets build", "creates": "shop/static/gen/all.css"}], **built)
+    full = {"run": "flask assets build", "each_host": True, "seconds": 600.0, "creates": "shop/static/gen/all.css"}
+    assert (prepare, problems) == ([full], [])
+    app = App.from_dict({"name": "shop", "prepare": [full]})
+    (todo,) = to_run(app, "source", "", (), ())
+    assert to_run(app, "source", "", {todo.key}, {todo.key}) == [todo], (
+        "another generation of the same release has none"
+    )
+    assert str(todo) == "`flask assets build` here, for each generation"
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [
+        (
+            {"creates": "shop/static/gen/all.css"},
+            "has a command that creates shop/static/gen/all.css, which is neither in the app's data nor in a folder of "
+            "data.built: allowed is a path that begins with {data}/, or one in a folder of data.built; fix: creates: "
+            '"{data}/shop/static/gen/all.css", or data: {built: [shop/static/gen]}',
+        ),
+        ({"creates": "../shop.db"}, "creates is '../shop.db' (no place in the app's data)"),
+        ({"creates": "{cache}/shop.db"}, "creates is '{cache}/shop.db' (no place in the app's data)"),
         ({"creates": "/srv/shop.db"}, "creates is '/srv/shop.db' (no place in the app's data): allowed is a path that"),
-        ({"creates": "{data}/../shop.db"}, 'allowed is a path that begins with {data}/; fix: creates: "{data}/shop.db'),
+        ({"creates": "{data}/../shop.db"}, 'of data.built; fix: creates: "{data}/shop.db"'),
         ({"creates": "{data}/"}, "allowed is a path that begins with {data}/"),
         ({"creates": "{data}/shop.db", "each_host": False}, "each host has for itself: allowed is each_host: true"),
     ],
