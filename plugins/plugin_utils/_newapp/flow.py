@@ -31,13 +31,13 @@ from .._wheels.tools import (
     toml,
 )
 from . import hints as hinted
-from . import render, sandbox, scan, templates
+from . import imports, render, sandbox, scan, templates
 from .draft import Proposal, Question, Subject
 from .environment import Made, Maker, make
 from .held import scratch_folder
 from .older import MOST_STEPS, stepped_back
 from .proposal import propose
-from .refusals import HOST, Cannot, nothing, refuse
+from .refusals import HOST, Cannot, nothing, refuse, several
 from .subject import Given, Unknown, answered, given, project_name
 from .survey import Found, survey
 from .there import There
@@ -128,8 +128,10 @@ def _narrowed(found: Given, tools: Tools) -> Given:
     """What was asked about, or the one project in it that holds an app."""
     if found.folder is None or found.answers.subdirectory or found.answers.entry_point:
         return found
-    below = _only_below(found, shipped(found.folder).names)
+    names = shipped(found.folder).names
+    below = _only_below(found, names)
     if not below:
+        _refuse_several(found, names)
         return found
     tools.say(f"its app is in {below}")
     folder = found.folder / below
@@ -190,9 +192,26 @@ def _only_below(found: Given, names: Sequence[str]) -> str:
         return _member(found, folder, names)
     if top.get("project") or table(top, "tool", "poetry") or any(name in names for name in _PROJECT_FILES[1:]):
         return ""
-    holding = scan.folders(folder, names)
-    below = [item for item in holding if any(f"{item}/{name}" in names for name in _PROJECT_FILES)]
+    below = [] if _is_at_top(found, names) else scan.projects(folder, names, _PROJECT_FILES)
     return below[0] if len(below) == 1 else ""
+
+
+def _is_at_top(found: Given, names: Sequence[str]) -> bool:
+    """Whether a module at the top holds an app, or a file there says how one is started."""
+    held = scan.candidates(_folder(found), names, found.project)
+    told = _hints(found, names).candidates
+    return any(not item.script and f"{item.module}.py" in names for item in held) or any(
+        item.certain and "/" not in item.origin.partition("'")[0].partition(",")[0] for item in told
+    )
+
+
+def _refuse_several(found: Given, names: Sequence[str]) -> None:
+    """Raise Cannot for a folder that is no project itself and holds several with an app."""
+    folder = _folder(found)
+    if not any(name in names for name in _PROJECT_FILES) and not _is_at_top(found, names):
+        below = scan.projects(folder, names, _PROJECT_FILES)
+        if len(below) > 1:
+            raise Cannot(several(found, below))
 
 
 def _member(found: Given, folder: Path, names: Sequence[str]) -> str:
@@ -330,7 +349,8 @@ def _tree_with(
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, names, made.minor, _guessed(found))
     there = There(frozenset(names), made.programs, made.modules)
-    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found), there=there)
+    about = (found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found))
+    subject = Subject(*about, there=there, compiled=made.compiled)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
 
@@ -349,7 +369,13 @@ def _with_requirements(found: Given, names: Sequence[str]) -> Given:
     try:
         check_says(folder, folder)
     except BadSource:
-        return replace(found, source={**found.source, "requirements": scan.distributions(folder, names)})
+        told = [name for name in names if name.rpartition("/")[2] == "requirements.txt" and not scan.is_beside(name)]
+        if len(told) == 1:
+            why = f"{told[0]} is the only file that says what it depends on"
+            answers = replace(found.answers, requirements=(told[0],))
+            source = {**found.source, "requirements": told}
+            return replace(found, source=source, answers=answers, why="; ".join(filter(None, (found.why, why))))
+        return replace(found, source={**found.source, "requirements": imports.distributions(folder, names)})
     return found
 
 
@@ -371,7 +397,8 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, made.files, made.minor)
     there = There(None, made.programs, made.modules)
-    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False, there=there)
+    about = (found.source, found.project, _why(found, "package", why), made.notes)
+    subject = Subject(*about, is_tree=False, there=there, compiled=made.compiled)
     return propose(subject, hints, told)
 
 
@@ -389,14 +416,21 @@ def _make(found: Given, scratch: Path, tools: Tools, is_tree: bool = False) -> M
     tools.say("gathering and installing its dependencies")
     source = {**_normalised(found.source, found.folder), "as": TREE if is_tree else found.source.get("as")}
     with told_to(tools.say):
-        made = tools.make(source, scratch / _VENV, tools.cache)
+        try:
+            made = tools.make(source, scratch / _VENV, tools.cache)
+        except BuildFailed as error:
+            doubtful = imports.guessed(_guessed(found)) if is_tree else []
+            if doubtful:
+                error.args = (f"{error}; {imports.words(doubtful)}: --requirements says what is right",)
+            raise
     # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.
     notes = [note for note in made.notes if " gives way to gunicorn " not in note]
     return replace(made, notes=tuple(note.replace(f"source path {str(found.folder)!r}: ", "") for note in notes))
 
 
 def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[Candidate]:
-    """The sure hints, what the code holds, the other hints; a hint of a module that the code holds has its folder."""
+    """The sure hints, what the code holds, the other hints, scripts that have the app for something else; a hint of a
+    module that the code holds has its folder."""
     folders = {item.module: item.path for item in scanned}
     likely = {item.module: item.likely for item in scanned}
     known = [
@@ -404,7 +438,8 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
         for item in named
     ]
     sure = [item for item in known if item.certain]
-    return [*sure, *scanned, *(item for item in known if not item.certain)]
+    apps, scripts = [item for item in scanned if not item.script], [item for item in scanned if item.script]
+    return [*sure, *apps, *(item for item in known if not item.certain), *scripts]
 
 
 __all__ = ["BadSource", "Cannot", "Entry", "Tools", "Unfinished", "WheelhouseError", "check", "entry"]

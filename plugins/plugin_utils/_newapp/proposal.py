@@ -21,6 +21,7 @@ from . import machine, peers
 from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
+from .imports import guessed, words
 from .inside.asking import LOCAL
 from .pages import UNKNOWN, Choice, choose, unknown_by_name
 from .prepared import is_below, prepare
@@ -78,13 +79,24 @@ def _identity(draft: Draft) -> None:
         "wsgi": f"a WSGI callable ({app.class_name})",
     }
     seen = f"imported here: {kinds.get(app.kind, app.kind)}" if draft.found.app else "not imported here"
+    seen = f"{seen}, so that its files alone decided" if draft.found.cannot else seen
     draft.put("entry_point", app.entry_point, f"{app.candidate.origin}; {seen}")
     if draft.found.app is None:
         _not_looked_at(draft)
     if subject.guessed:
+        doubtful = guessed(subject.guessed)
+        doubt = f"; {words(doubtful)}" if doubtful else ""
         draft.ask(
             f"which versions does it need of {listed(list(subject.guessed), 6)}? No file that pip, uv, poetry, pdm "
-            "or pipenv would read says what it depends on, so that its imports do: a requirements.txt is better"
+            f"or pipenv would read says what it depends on, so that its imports do{doubt}: a requirements.txt is better"
+        )
+    if subject.compiled:
+        draft.ask(
+            f"is there a compiler where it is released? {listed(list(subject.compiled), 4)}: no wheel fits this "
+            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of those "
+            "needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): let "
+            "what sets the hosts up install them, or pin a version that has wheels",
+            must=True,
         )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)
@@ -277,6 +289,7 @@ def _data(draft: Draft) -> None:
     paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), paths)])
     _put_data(draft, paths)
     _written(draft, [*paths, *led], [path_of(uri) for uri in local])
+    _linked(draft)
     _homeless(draft, local, paths)
     if not local and database and database not in given:
         draft.ask(
@@ -325,6 +338,27 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
         )
 
 
+def _linked(draft: Draft) -> None:
+    """Asks about folders in which it makes links into its release."""
+    if draft.found.anew:
+        shown = [_with_place(draft, folder) for folder in draft.found.anew]
+        does = "does not start without them" if draft.found.writes else "goes on without them"
+        draft.ask(
+            f"where is it to make the links that it makes in {listed(shown, 4)}? They lead into its release, which is "
+            f"read-only on a host, and it {does}. data.paths is no place for them: it would keep them for longer than "
+            "the release that they lead into. Have them made before the code is shipped, or its settings name a folder "
+            "below /tmp, which each generation has for itself",
+            must=draft.found.writes,
+        )
+
+
+def _with_place(draft: Draft, path: str) -> str:
+    """A path with the line of the code that writes there, or to what is in it."""
+    below = f"{path.rstrip('/')}/"
+    at = next((at for name, at in draft.app.written_at.items() if at and f"{name}/".startswith(below)), "")
+    return f"{path} ({at})" if at else path
+
+
 def _beside(draft: Draft, paths: Sequence[str]) -> list[str]:
     """Database files beside the code, which nothing has opened here; none in the folder that a package runs in, where
     data.paths leads nothing."""
@@ -346,17 +380,20 @@ def _written(draft: Draft, paths: Sequence[str], databases: Sequence[str]) -> No
 
 def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) -> None:
     """The same of what is `inside` the folder of its code."""
-    left = [path for path in inside if not is_below(path, paths) and not is_below(f"{path}/", paths)]
-    if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
+    places = [*paths, *draft.found.anew]
+    left = [path for path in inside if not is_below(path, places) and not is_below(f"{path}/", places)]
+    shown = [_with_place(draft, path) for path in left]
+    if draft.found.writes and (left or not (draft.found.anew or any(map(is_kept, draft.app.written)))):
+        where = "" if shown != left else _where(draft)
         draft.ask(
-            f"where is it to write {listed(left or ['its files'], 4)}? It does so while it is imported, and a "
-            f"release is read-only on a host{_where(draft)}: let it log to standard error, and name in data.paths what "
+            f"where is it to write {listed(shown or ['its files'], 4)}? It does so while it is imported, and a "
+            f"release is read-only on a host{where}: let it log to standard error, and name in data.paths what "
             "it keeps",
             must=True,
         )
     elif left and not draft.found.writes:
         draft.ask(
-            f"it tries to write {listed(left, 4)} into its own folder, which is read-only on a host, and goes on "
+            f"it tries to write {listed(shown, 4)} into its own folder, which is read-only on a host, and goes on "
             "without: is that right?"
         )
 
@@ -389,7 +426,8 @@ def _names(draft: Draft, app: Imported) -> None:
     elif app.other_host is not None:
         draft.ask(
             f"which names do users ask for? It answers {app.other_host} to any but {app.host or LOCAL}, which "
-            "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)"
+            "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)",
+            must=app.other_host == 400 and app.host in ("", LOCAL),  # which is the name of no user
         )
 
 

@@ -16,7 +16,8 @@ class Candidate:
 
     `path` is the folder within the project that has to be on the path ("" its top). `origin` says who named it.
     `likely` is what it is called by what is written there. `certain`: the project itself says so, so that what keeps it
-    from being imported is what is to be told.
+    from being imported is what is to be told. `script`: it lies at the top, is not called like an app, and gives the
+    app that it has no page, as what does something else with it.
     """
 
     module: str
@@ -25,6 +26,7 @@ class Candidate:
     path: str = ""
     certain: bool = False
     likely: str = ""
+    script: bool = False
 
     def __str__(self) -> str:
         return f"{self.module}:{self.target}" if self.target else self.module
@@ -172,7 +174,8 @@ class Variable:
 class Imported:
     """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
 
-    `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `written`: paths that it wrote to (within the project: relative) and what: file, folder, sqlite, link (one into the
+    project), moved (what another file became) or gone; `written_at`: FILE:LINE of its code that did.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `host`: the name that it was asked by. `other_host`: what its pages answer where they are asked for by a name that
     nobody told the app; None where that is the same.
@@ -200,6 +203,7 @@ class Imported:
     weighed: tuple[Weighed, ...] = ()
     variables: tuple[Variable, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    written_at: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[str, ...] = ()
     other_host: int | None = None
     host: str = ""

@@ -445,3 +445,58 @@ def test_the_versions_of_what_a_person_named_are_no_question_of_a_half_entry(
         flow.entry(shop, tools(Maker()), answers=Answers(requirements=named))
     asked = [question.text for question in caught.value.entry.proposal.questions]
     assert any(text.startswith("which versions does it need") for text in asked) is (not named)
+
+
+def test_a_script_of_a_project_goes_behind_the_package_that_its_readme_names(tmp_path: Path) -> None:
+    script = "from shop import create_app\napp = create_app()\n"
+    files = {"README__md": "export FLASK_APP=shop:create_app", "accounts__py": script, "requirements__txt": "flask\n"}
+    folder = project(tmp_path / "x", **files)
+    factory = (
+        "from flask import Flask\ndef create_app():\n    app = Flask('a')\n    app.route('/')(str)\n    return app\n"
+    )
+    (tmp_path / "x" / "shop").mkdir()
+    (tmp_path / "x" / "shop" / "__init__.py").write_text(f"{factory}    return app\n")
+    found = flow.entry(folder, tools(Maker()))
+    assert found.proposal.entry["entry_point"] == "shop:create_app()"
+
+
+def test_what_the_files_alone_decided_is_said_and_asked(tmp_path: Path) -> None:
+    shop = project(tmp_path / "x", requirements__txt="flask\n", app__py="import acme\n" + FLASK)
+    with pytest.raises(flow.Unfinished) as raised:
+        flow.entry(shop, tools(Maker()))
+    half = raised.value.entry
+    assert "not imported here, so that its files alone decided" in half.proposal.comments["entry_point"]
+    assert not half.ready
+
+
+def test_of_several_projects_with_an_app_each_is_named(tmp_path: Path) -> None:
+    files = {
+        "shopSLASHserver__py": FLASK, "shopSLASHrequirements__txt": "flask\n",
+        "siteSLASHmanage__py": "", "siteSLASHrequirements__txt": "django\n",
+        "apiSLASHmain__py": "from fastapi import FastAPI\napp = FastAPI()\n", "apiSLASHrequirements__txt": "fastapi\n",
+    }  # fmt: skip
+    folder = project(tmp_path / "all", **files)
+    with pytest.raises(flow.Unfinished, match=r"2 projects with an app: shop, site(.|\n)*--subdirectory shop"):
+        flow.entry(folder, tools(Maker()))
+    found = flow.entry(folder, tools(Maker()), answers=Answers(subdirectory="shop"))
+    assert found.proposal.entry["entry_point"] == "server:app"
+    (tmp_path / "all" / "app.py").write_text(FLASK)  # the top holds one, so that it is the project
+    assert "subdirectory" not in flow.entry(folder, tools(Maker())).proposal.entry["source"]
+
+
+def test_the_only_requirements_of_a_folder_below_count(tmp_path: Path) -> None:
+    folder = project(tmp_path / "all", app__py=FLASK, deploySLASHrequirements__txt="flask==3.0.0\n")
+    found = flow.entry(folder, tools(Maker())).proposal
+    assert found.entry["source"]["requirements"] == ["deploy/requirements.txt"]
+    assert "deploy/requirements.txt is the only file that says what it depends on" in found.comments["source"]
+
+
+def test_a_guess_that_cannot_be_had_is_said_to_be_one(tmp_path: Path) -> None:
+    def fails(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        raise BuildFailed("acme-native 1.0: there is no wheel")
+
+    folder = project(tmp_path / "all", app__py=f"import acme\n{FLASK}")
+    with pytest.raises(flow.Unfinished, match="no wheel; acme is a guess by the name of an import") as raised:
+        flow.entry(folder, tools(fails))
+    asked = [question.text for question in raised.value.entry.proposal.questions]
+    assert any("that its imports do; acme is a guess" in text for text in asked)
