@@ -83,8 +83,9 @@ def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_l
         (
             ["shop={here}"],
             "shop: {use: 1}",
-            "--asks: shop has use: allowed are kind, options, entry, vars, packages and uses",
+            "--asks: shop has use: allowed are kind, options, entry, vars, packages, keeps and uses",
         ),
+        (["shop={here}"], "shop: {keeps: some}", "--asks: shop has keeps: some: allowed is nothing, or no keeps"),
         (["shop={here}"], "shop: {uses: [{put: /}]}", "--asks: shop: a use has one of get, form, post, with its path"),
     ],
 )
