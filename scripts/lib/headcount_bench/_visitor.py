@@ -18,6 +18,7 @@ from headcount_scripts.console import ScriptError
 
 KINDS = ("get", "form", "post")
 UPLOADED = "a file of a visitor's"
+PATH = "@path"
 _KEYS = {*KINDS, "name", "fields", "files", "json", "to", "text", "status", "keep", "headers"}
 
 
@@ -28,7 +29,8 @@ class Use:
     each of which holds UPLOADED.
 
     Its answer has the `status`, or any below 400, and holds `text`. `keep`: {word: path of keys in the JSON of the
-    answer}; a later {word} in a path, a field or a header is that.
+    answer}, or {word: PATH} for the path that the answer has after all redirects; a later {word} in a path, a field or
+    a header is that.
     """
 
     name: str
@@ -103,7 +105,10 @@ class Visitor:
     def __init__(self, base: str, seconds: float = 30.0) -> None:
         self.base, self.seconds = base.rstrip("/"), seconds
         self.kept: dict[str, str] = {}
-        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar())
+        self._at = ""
+        # users reach an app through a proxy that speaks https: its cookies for https alone go along
+        policy = http.cookiejar.DefaultCookiePolicy(secure_protocols=("http", "https"))
+        jar = urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar(policy))
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), jar)
 
     def does(self, uses: Sequence[Use]) -> list[dict[str, Any]]:
@@ -137,6 +142,9 @@ class Visitor:
         if self._filled(use.text) not in text:
             return f"{what}: {status}, but {use.text!r} is not in it"
         for word, keys in use.keep.items():
+            if keys == PATH:
+                self.kept[word] = self._at
+                continue
             try:
                 found = json.loads(text)
                 for key in keys.split("."):
@@ -157,6 +165,7 @@ class Visitor:
         request = urllib.request.Request(self.base + path, data=data, headers=filled)
         try:
             with self._opener.open(request, timeout=self.seconds) as answer:
+                self._at = urllib.parse.urlsplit(answer.geturl()).path
                 return int(answer.status), answer.read(1 << 20).decode(errors="replace")
         except urllib.error.HTTPError as error:
             return error.code, error.read(1 << 20).decode(errors="replace")
@@ -164,4 +173,4 @@ class Visitor:
             return 0, str(getattr(error, "reason", error))
 
 
-__all__ = ["UPLOADED", "Use", "Visitor", "hidden_fields", "multipart"]
+__all__ = ["PATH", "UPLOADED", "Use", "Visitor", "hidden_fields", "multipart"]

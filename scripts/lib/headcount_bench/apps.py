@@ -48,14 +48,15 @@ SHARE_LIVE: Final = 0.75
 """As many of the entries are to go live without an edit."""
 _BUSY_LOAD: Final = {"rate": 5, "seconds": 120}
 """So few requests that a standstill of the machine is told from one of the app."""
-_ASKED: Final = ("kind", "options", "entry", "vars", "packages", "uses")
+_ASKED: Final = ("kind", "options", "entry", "vars", "packages", "keeps", "uses")
 _NEW_APP_SECONDS, _ROLLOUT_SECONDS, _PACKAGES_SECONDS = 1200.0, 1800.0, 600.0
 
 
 @dataclass(frozen=True)
 class Project:
     """A checkout, and what a person adds: `options` go to new-app, `entry` and `vars` answer its questions, `packages`
-    are installed on the hosts; `uses` are what its users do; `kind` says in a few words what it is an example of."""
+    are installed on the hosts; `uses` are what its users do; `kind` says in a few words what it is an example of.
+    `nothing`: that it keeps nothing of what they do (`keeps: nothing`)."""
 
     name: str
     path: Path
@@ -65,6 +66,7 @@ class Project:
     uses: tuple[Use, ...] = ()
     options: tuple[str, ...] = ()
     packages: tuple[str, ...] = ()
+    nothing: bool = False
 
     @property
     def added(self) -> list[str]:
@@ -79,10 +81,12 @@ class Project:
         if unknown:
             allowed = f"{', '.join(_ASKED[:-1])} and {_ASKED[-1]}"
             raise ScriptError(f"--asks: {name} has {', '.join(unknown)}: allowed are {allowed}", 2)
+        if asks.get("keeps", "nothing") != "nothing":
+            raise ScriptError(f"--asks: {name} has keeps: {asks['keeps']}: allowed is nothing, or no keeps", 2)
         uses = tuple(Use.of(item, f"--asks: {name}") for item in asks.get("uses", ()))
         kind, entry, more = str(asks.get("kind", "")), asks.get("entry", {}), asks.get("vars", {})
         options, packages = (tuple(map(str, asks.get(key, ()))) for key in ("options", "packages"))
-        return cls(name, Path(path), kind, entry, more, uses, options, packages)
+        return cls(name, Path(path), kind, entry, more, uses, options, packages, "keeps" in asks)
 
     def revision(self) -> str:
         """Twelve hex digits of the content that is shipped."""
@@ -186,25 +190,25 @@ def measure(bench: Bench) -> None:
         measure_on(bench, lab, Runs)
 
 
-def measure_on(bench: Bench, lab: Lab, runs: type[Runs]) -> None:
-    """What is still missing, by `runs` on the hosts of `lab`."""
+def measure_on(bench: Bench, lab: Lab, runs: type[Runs], lanes: Sequence[str] = ("",)) -> None:
+    """What is still missing, by `runs` on the hosts of `lab`; where `lanes` names hosts, each takes the next one."""
     known, measured = _kept(bench.folder), bench.store.read()
 
-    def work(cell: Cell, _: str) -> dict[str, Any]:
+    def work(cell: Cell, lane: str) -> dict[str, Any]:
         item, p95_ms = known[cell.name], cell.inputs["p95_ms"]
         project = Project.of(cell.name, item["path"], item["asks"])
-        found = runs(lab, bench.folder, p95_ms).project(project, cell.inputs["suites"])
+        found = runs(lab, bench.folder, p95_ms, lane).project(project, cell.inputs["suites"])
         own = replace(cell, inputs={**cell.inputs, "p95_ms": None})
         return {**found, "own": stopped(measured.get(own.key)) if p95_ms else {}}
 
-    bench.run(work)
+    bench.run(work, lanes)
 
 
 class Runs:
-    """Projects on the hosts of a lab."""
+    """Projects on the hosts of a lab: each on the host of each suite, or on `lane` alone."""
 
-    def __init__(self, lab: Lab, folder: Path, p95_ms: int | None = None) -> None:
-        self.lab, self.folder, self.p95_ms = lab, folder, p95_ms
+    def __init__(self, lab: Lab, folder: Path, p95_ms: int | None = None, lane: str = "") -> None:
+        self.lab, self.folder, self.p95_ms, self.lane = lab, folder, p95_ms, lane
         (folder / "entries").mkdir(parents=True, exist_ok=True)
 
     def project(self, project: Project, suites: Sequence[str]) -> dict[str, Any]:
@@ -217,7 +221,7 @@ class Runs:
             return found
         with ThreadPoolExecutor(max_workers=len(suites)) as pool:
             declared = merged(merged(entry, project.entry), self.limits())
-            rolled = pool.map(lambda suite: self.rollout(project, declared, f"d{suite}"), suites)
+            rolled = pool.map(lambda suite: self.rollout(project, declared, self.lane or f"d{suite}"), suites)
             found["hosts"] = dict(zip(suites, rolled, strict=True))
         return found
 
@@ -265,12 +269,16 @@ class Runs:
             row = _row(work / "report.json")
             if row is None:
                 return {"status": "failed", "cause": refusal(done.stdout + done.stderr)}
-            return {**outcome(row), "used": self._used(project, entry, row)}
+            return {**outcome(row), **self.seen(project, entry, row)}
         finally:
             whole = ("-e", f"headcount_app={project.name}", "-e", "headcount_remove_data=true")
             removed = playbook(inventory, "playbooks/remove.yml", *whole)
             if removed.returncode:
                 say(f"!! {project.name} was not removed from {host}: {removed.stdout.strip()[-300:]}")
+
+    def seen(self, project: Project, entry: Mapping[str, Any], row: Mapping[str, Any]) -> dict[str, Any]:
+        """What came of the app's use."""
+        return {"used": self._used(project, entry, row)}
 
     def _used(self, project: Project, entry: Mapping[str, Any], row: Mapping[str, Any]) -> list[dict[str, Any]]:
         if row.get("generation") is None or not row.get("url"):

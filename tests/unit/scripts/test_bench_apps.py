@@ -83,8 +83,9 @@ def test_a_latency_that_is_allowed_to_some_is_told_with_what_came_of_their_own_l
         (
             ["shop={here}"],
             "shop: {use: 1}",
-            "--asks: shop has use: allowed are kind, options, entry, vars, packages and uses",
+            "--asks: shop has use: allowed are kind, options, entry, vars, packages, keeps and uses",
         ),
+        (["shop={here}"], "shop: {keeps: some}", "--asks: shop has keeps: some: allowed is nothing, or no keeps"),
         (["shop={here}"], "shop: {uses: [{put: /}]}", "--asks: shop: a use has one of get, form, post, with its path"),
     ],
 )
@@ -106,7 +107,8 @@ class Notes(http.server.BaseHTTPRequestHandler):
 
     def _answer(self, status: int, text: str) -> None:
         self.send_response(status)
-        self.send_header("Set-Cookie", "session=me")
+        if not self.path.startswith("/kept"):
+            self.send_header("Set-Cookie", "session=me")
         self.end_headers()
         self.wfile.write(text.encode())
 
@@ -115,6 +117,12 @@ class Notes(http.server.BaseHTTPRequestHandler):
         self._answer(200, form + " ".join(self.notes))
 
     def do_POST(self) -> None:
+        if self.path == "/paste":
+            self.send_response(303)
+            self.send_header("Location", "/kept-7?new=1#text")
+            self.send_header("Set-Cookie", "session=me; Secure")
+            self.end_headers()
+            return
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         if self.headers["Content-Type"] == "application/json":
             ok = self.headers.get("Authorization") != "Token no"
@@ -151,6 +159,14 @@ def test_a_user_reads_what_it_wrote(base: str) -> None:
     done = visitor.does([Use.of(item, "x") for item in uses])
     assert done == [{"name": item["name"], "ok": True, "said": ""} for item in uses]
     assert visitor.kept == {"token": "t2"}
+
+
+def test_a_user_finds_again_what_got_a_page_of_its_own_behind_a_proxy_with_https(base: str) -> None:
+    visitor = Visitor(base)
+    assert visitor.do(Use.of({"post": "/paste", "fields": {"text": "x"}, "keep": {"page": "@path"}}, "x")) == ""
+    assert visitor.kept == {"page": "/kept-7"}
+    write = {"form": "{page}", "fields": {"text": "hello"}, "text": "thanks"}
+    assert visitor.do(Use.of(write, "x")) == "", "without the cookie that is for https alone it is refused"
 
 
 @pytest.mark.parametrize(

@@ -18,19 +18,35 @@ from headcount_bench._visitor import UPLOADED, Use, Visitor, multipart
 from headcount_scripts.console import ScriptError
 
 
-def value(*used: tuple[str, str], status: str = "promoted", cause: str = "") -> Result:
+def value(*used: tuple[str, str], status: str = "promoted", cause: str = "", **more: Any) -> Result:
     uses = [{"name": name, "ok": not said, "said": said} for name, said in used]
-    host: dict[str, Any] = {"status": status, "cause": cause, "used": uses}
+    host: dict[str, Any] = {"status": status, "cause": cause, "used": uses, "data": more.pop("data", [])}
     found = {"kind": "a wiki", "revision": "12ab", "added": ["data"], "hosts": {"12": host}, "cannot": "", "first": []}
-    found["questions"] = []
+    found = {**found, "questions": [], **more}
     return Result("wiki", "key", found, 0.0, 1.0)
 
 
 def test_what_was_written_is_kept_when_it_was_read_each_time() -> None:
     told = kept.report_of({"wiki": value(("write", ""), ("read", ""), ("promote", ""), ("read after the promote", ""))})
     assert told.missed == []
-    assert "1 of 1 kept what a user wrote" in told.markdown
-    assert "| write, read, promote, read after the promote | kept |" in told.markdown
+    assert "1 of 1 that keep something kept what a user wrote." in told.markdown
+    assert "| write, read, promote, read after the promote |  | kept |" in told.markdown
+
+
+def test_what_keeps_nothing_is_told_apart_and_its_data_has_to_be_empty() -> None:
+    wiki = value(("write", ""), ("read", ""), data=["wiki.db"])
+    told = kept.report_of({"sums": value(("sum", ""), nothing=True), "wiki": wiki})
+    assert told.missed == []
+    assert "1 of 1 that keep something kept what a user wrote; sums keeps nothing." in told.markdown
+    assert "| sum |  | keeps nothing |" in told.markdown
+    assert "| write, read | wiki.db | kept |" in told.markdown
+    held = value(("sum", ""), nothing=True, data=["sums.db"])
+    assert kept.report_of({"sums": held}).missed == ["sums: it keeps sums.db"]
+
+
+def test_files_of_a_folder_are_counted() -> None:
+    names = ["b.db", "pages/.git/HEAD", "pages/a.md", "instance/notes.db"]
+    assert kept.summary(names) == ["b.db", "instance/notes.db", "pages/ (2 files)"]
 
 
 def test_what_was_lost_or_not_shown_is_missed_with_its_reason() -> None:
@@ -79,13 +95,13 @@ class Readings(kept.Keeping):
 
 @pytest.fixture
 def used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[dict[str, Any]]]:
-    def use(*live: str) -> list[dict[str, Any]]:
+    def use(*live: str, nothing: bool = False) -> list[dict[str, Any]]:
         def does(_: Visitor, uses: Sequence[Use]) -> list[dict[str, Any]]:
             return [{"name": use.name, "ok": True, "said": ""} for use in uses]
 
         monkeypatch.setattr(Visitor, "does", does)
         monkeypatch.setattr(apps, "playbook", lambda *_: subprocess.CompletedProcess([], 0, "", ""))
-        project = apps.Project("wiki", tmp_path, uses=READS)
+        project = apps.Project("wiki", tmp_path, uses=READS, nothing=nothing)
         return Readings(tmp_path, *live)._used(project, {}, {"status": "promoted", "url": "http://host"})
 
     return use
@@ -96,6 +112,11 @@ def test_what_was_written_is_read_after_the_promote_and_after_the_rollback(
 ) -> None:
     names = ["write", "read", "promote", "read after the promote", "rollback", "read after the rollback"]
     assert [(use["name"], use["ok"]) for use in used("g/1", "g/2", "g/1")] == [(name, True) for name in names]
+
+
+def test_what_keeps_nothing_is_used_as_a_whole_each_time(used: Callable[..., list[dict[str, Any]]]) -> None:
+    names = [use["name"] for use in used("g/1", "g/2", "g/1", nothing=True)]
+    assert names[2:5] == ["promote", "write after the promote", "read after the promote"]
 
 
 @pytest.mark.parametrize(("live", "broken"), [(("g/1", "g/1", "g/1"), "promote"), (("g/1", "g/2", "g/2"), "rollback")])
