@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import resource
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -115,6 +116,15 @@ def read_process(pid: int, proc: str = "/proc") -> ProcessMemory | None:
         hwm_mib=status.get("VmHWM", fields.get("Rss", 0.0)),
         parent=parent,
     )
+
+
+def own_mib(pid: int, proc: str = "/proc") -> float:
+    """MiB that a process does not share with files, which is fast to read; 0 when it is gone."""
+    try:
+        fields = (Path(proc) / str(pid) / "statm").read_text().split()
+        return (int(fields[1]) - int(fields[2])) * resource.getpagesize() / 2**20
+    except (OSError, ValueError, IndexError):
+        return 0.0
 
 
 def reset_high_water(pid: int, proc: str = "/proc") -> bool:

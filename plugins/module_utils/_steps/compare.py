@@ -53,8 +53,9 @@ from .._verdict.pathchecks import confirmed
 from .._verdict.pooling import SUSPICION, Pool, Shorter, shorter
 from .._verdict.stability import trimmed
 from .._verdict.types import FAIL, INCONCLUSIVE, PASS, USUAL, Check, short
-from .measure import Unit
+from .endings import words_of_the_dead
 from .uncounted import never_well
+from .weighed import Unit
 from .why import NOTHING_FAILED, Candidate, Why, why_failed
 
 INSTALLS = ", or let Headcount do it with headcount_install_packages: true"
@@ -440,7 +441,7 @@ def conclude(
     names = names_of(Load.from_dict(app["load"]).paths)
     again = [one.request for one in why.paths if not one.well]
     verdict = confirmed(verdict, last.load.candidate, names, again, Limits.from_dict(app["limits"]).error_rate)
-    told = _what_failed(verdict, journal, why)
+    told = _what_failed(verdict, journal, why, words_of_the_dead(last.load.candidate, names, _uncounted(measured)))
     if told:
         notes.append(told)
         verdict = verdict if verdict.outcome == PASS else replace(verdict, cause=f"{verdict.cause}; {told}")
@@ -470,8 +471,7 @@ def _never_well_first(verdict: Verdict, load: TrialLoad, names: Sequence[str], m
         return verdict
     left_out = _answered_well(load.candidate, names) | _never_answered(load.baseline, names)
     known = {name for name in names if f"{name} answered" in verdict.cause or f" {name}: " in f" {verdict.cause}"}
-    uncounted: Sequence[str] = measured.get("uncounted") or []
-    told = [never_well(uncounted, name) for name in names if name not in left_out | known]
+    told = [never_well(_uncounted(measured), name) for name in names if name not in left_out | known]
     first = "; ".join(filter(None, told))
     return replace(verdict, cause=f"{first}; {verdict.cause}") if first else verdict
 
@@ -486,12 +486,18 @@ def _never_answered(samples: Samples | None, names: Sequence[str]) -> set[str]:
     return {one.name for one in failures_by_path(samples, names) if one.requests and one.failures == one.requests}
 
 
-def _what_failed(verdict: Verdict, journal: list[str], why: Why) -> str:
-    """Why requests failed, and what a worker that died said before; empty where neither did."""
+def _uncounted(measured: Plain | None) -> Sequence[str]:
+    """What the weigh told of answers that do not count."""
+    return (measured or {}).get("uncounted") or []
+
+
+def _what_failed(verdict: Verdict, journal: list[str], why: Why, lost: str) -> str:
+    """Why requests failed, and of a worker that died which those were (`lost`), and what it said before; empty where
+    neither did."""
     dead = any(check.name == "restarts" and check.outcome == FAIL for check in verdict.checks)
     died = last_of_the_dead(journal) if dead else ""
     words = says(died) if died and died not in why.words else ""
-    return "; ".join(filter(None, (words, why.words)))
+    return "; ".join(filter(None, (lost if dead else "", words, why.words)))
 
 
 def evidence(

@@ -13,7 +13,6 @@ never ends by itself ends the weigh at once, with its name.
 
 from __future__ import annotations
 
-import glob
 import itertools
 import math
 import os
@@ -22,15 +21,15 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterator, Protocol, Sequence, TypedDict
+from typing import Callable, Iterator, Sequence, TypedDict
 
 from .._declaration.app import LoadPath
-from .._facts.unitgroups import unit_pids
-from .._facts.unitusage import unit_cpu_seconds
-from .._load.memory import ProcessMemory, read_process
 from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell
+from .endings import Endings, broke
+from .leaking import leaking
 from .uncounted import told, with_fix
+from .weighed import Weighed, queued_seconds
 
 WARM_SECONDS = 1.0
 SOLO_SECONDS = 2.0
@@ -47,12 +46,9 @@ ASKER_STACK_BYTES = 512 * 1024
 CROWD_FIRST = 2
 CROWD_FACTOR = 4
 CROWD_LIMIT = 64
+WARM_TIMES = 3
+"""So often a worker is warmed that ends meanwhile."""
 WATCH_SECONDS = 0.1
-LEAK_REQUESTS = 1000
-LEAK_MIB = 8.0
-"""A worker leaks when it keeps memory with every request so that MemoryMax would be full after fewer requests than
-this, and grew by more than this while it was asked the same things one after another."""
-
 ENOUGH_FAILURES = 100
 FAILING_SHARE = 0.1
 """Requests are made no longer once so many, and so large a share of them, have failed: more tell nothing new, and what
@@ -80,7 +76,8 @@ class NotMeasured(Exception):
 class Asked:
     """What a phase of requests came to: wall milliseconds of each good answer, failures, and its length in seconds.
 
-    `example`: what the first failure was, and `path` of what; `endless`: what a request did that did not end by itself.
+    `example`: what the first failure was, and `path` of what; `endless`: what a request did that did not end by itself;
+    `broken`: how many requests of each name broke off without an answer.
     """
 
     wall_ms: list[float]
@@ -89,6 +86,7 @@ class Asked:
     example: str = ""
     endless: str = ""
     path: str = ""
+    broken: Counter[str] = field(default_factory=Counter)
 
 
 def ask(
@@ -113,6 +111,7 @@ def ask(
     examples: list[tuple[str, str]] = []
     endless: list[str] = []
     silent: Counter[str] = Counter()
+    broken: Counter[str] = Counter()
     answered: set[str] = set()
 
     def work(slot: int) -> None:
@@ -129,6 +128,7 @@ def ask(
             error = unwell(asked, answer)
             answered.update([asked.path] if answer.status else [])
             silent[asked.path] += answer.timed_out
+            broken.update([named(asked)] if broke(answer) else [])
             if answer.endless or (at_once == 1 and silent[asked.path] > 1 and asked.path not in answered):
                 endless.append(error)
             if error:
@@ -148,7 +148,7 @@ def ask(
         thread.join()
     wall_ms = [value for slot in results for value in slot]
     example, path = examples[0] if examples else ("", "")
-    return Asked(wall_ms, sum(failures), monotonic() - begin, example, endless[0] if endless else "", path)
+    return Asked(wall_ms, sum(failures), monotonic() - begin, example, endless[0] if endless else "", path, broken)
 
 
 def longest_seconds(timeout_seconds: float) -> float:
@@ -165,76 +165,17 @@ def asked_of(path: LoadPath) -> Ask:
     return Ask(path.path, path.method, path.headers, path.body, path.status or (), path.contains or "")
 
 
+def named(asked: Ask) -> str:
+    """A request as people are told of it: "GET /x"."""
+    return f"{asked.method} {asked.path}"
+
+
 def weighted_order(paths: Sequence[LoadPath]) -> list[LoadPath]:
     """Paths in a repeating order of at most 100 that follows their weights."""
     least = min(path.weight for path in paths)
     counts = [max(1, round(path.weight / least)) for path in paths]
     scale = max(1.0, sum(counts) / 100)
     return [path for path, count in zip(paths, counts) for _ in range(max(1, round(count / scale)))]
-
-
-class Weighed(Protocol):
-    """The processes of a server, one of them the main one; figures as `Unit` has them."""
-
-    @property
-    def main_pid(self) -> int:
-        """The process that starts the workers."""
-
-    def cpu_seconds(self) -> float:
-        """CPU seconds used so far."""
-
-    def queued_seconds(self) -> float:
-        """Seconds that threads were ready to run without a CPU."""
-
-    def memory(self) -> dict[int, ProcessMemory]:
-        """Memory of each process, by pid."""
-
-
-@dataclass(frozen=True)
-class Unit:
-    """Reads the candidate's processes: its cgroup (ControlGroup= of systemd) and its main process."""
-
-    control_group: str
-    main_pid: int
-    root: str = "/"
-
-    def cpu_seconds(self) -> float:
-        """CPU seconds used so far: the cgroup's account, or the scheduler's of the living processes."""
-        counted = unit_cpu_seconds(self.control_group, self.root)
-        return counted if counted is not None else scheduled_seconds(self.pids(), self.root)
-
-    def queued_seconds(self) -> float:
-        """Seconds that its threads were ready to run, but others had the CPU."""
-        return queued_seconds(self.pids(), self.root)
-
-    def pids(self) -> list[int]:
-        return unit_pids(self.control_group, self.root)
-
-    def memory(self) -> dict[int, ProcessMemory]:
-        """Memory of each process, by pid."""
-        return {pid: memory for pid in self.pids() for memory in [read_process(pid)] if memory is not None}
-
-
-def scheduled_seconds(pids: Sequence[int], root: str = "/") -> float:
-    """Seconds on a CPU of all living threads of `pids`, from /proc/PID/task/TID/schedstat (nanoseconds)."""
-    return _schedstat(pids, 0, root)
-
-
-def queued_seconds(pids: Sequence[int], root: str = "/") -> float:
-    """Seconds that all living threads of `pids` were ready to run but not on a CPU, from the same file."""
-    return _schedstat(pids, 1, root)
-
-
-def _schedstat(pids: Sequence[int], field: int, root: str) -> float:
-    total = 0
-    for pid in pids:
-        for path in glob.glob(f"{root.rstrip('/')}/proc/{pid}/task/*/schedstat"):
-            try:
-                with open(path, encoding="ascii") as stream:
-                    total += int(stream.read().split()[field])
-            except (OSError, ValueError, IndexError):
-                continue
-    return total / 1e9
 
 
 class Weighing(TypedDict):
@@ -244,7 +185,8 @@ class Weighing(TypedDict):
     `slot_mib`: growth for each of them; `kept_mib`: growth for each request that has ended; `master_mib`: PSS.
     `wall_ms` is without `lost_ms`, what a request took longer because the CPU served others, or the asker itself;
     `wait_ratio`: waiting over CPU. `paths`: the times of each path, as OnePath tells them; 0 requests of one that never
-    answered well. `uncounted`: a sentence for each path whose answers do not count, or not all.
+    answered well. `uncounted`: a sentence for each path whose answers do not count, or not all, and before them one
+    of the workers that ended meanwhile.
     """
 
     worker_pss_mib: float
@@ -281,13 +223,13 @@ def weigh(
     memory so fast that no plan holds.
     """
     begin = time.monotonic()
-    candidate = _Candidate(unit, address, paths, timeout_seconds)
+    candidate = _Candidate(unit, address, paths, timeout_seconds, Endings(unit.ends))
     rest = _warmed(candidate)
     solo = _solo(candidate)
-    _fail_if_few(solo)
+    _fail_if_few(solo, candidate.endings)
     asked = solo.answered + solo.failures
     after_mib = candidate.uss_mib(rest.workers)
-    leak = leaking(rest.uss_mib, after_mib, asked, memory_max_mib)
+    leak = leaking(rest.uss_mib, after_mib, asked, memory_max_mib, {path.name: path.grown_mib for path in solo.paths})
     if leak:
         raise NotMeasured(leak)
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
@@ -305,22 +247,31 @@ def weigh(
         "lost_ms": round(lost_ms, 3),
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
         "paths": [path.to_dict() for path in solo.paths],
-        "uncounted": [said for path in solo.paths if (said := told(len(path.cpu_ms), path.errors))],
+        "uncounted": _uncounted(solo, candidate.endings),
         "requests": solo.answered + crowd.answered,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
 
 
+def _uncounted(solo: Solo, endings: Endings) -> list[str]:
+    """A sentence of the workers that ended, and one for each path whose answers do not count, or not all."""
+    ended = endings.sentence()
+    of_paths = [told(len(path.cpu_ms), path.wrong(endings.under_way[path.name])) for path in solo.paths]
+    said = [f"{ended}: what waited for the next one does not count in the weigh" if ended else "", *of_paths]
+    return list(filter(None, said))
+
+
 @dataclass(frozen=True)
 class _Candidate:
-    """What is weighed: its processes, the unix socket that it answers on, the load's paths, and how long one request
-    may take."""
+    """What is weighed: its processes, the unix socket that it answers on, the load's paths, how long one request may
+    take, and the workers of it that end meanwhile."""
 
     unit: Weighed
     address: str
     paths: Sequence[LoadPath]
     timeout_seconds: float
+    endings: Endings
 
     def uss_mib(self, pids: Sequence[int]) -> float:
         """Memory of those of `pids` that are there, now."""
@@ -340,11 +291,15 @@ class _Rest:
 def _warmed(candidate: _Candidate) -> _Rest:
     """The memory of a candidate that has answered for WARM_SECONDS. Raises NotMeasured when it answers nothing."""
     paths, unit = candidate.paths, candidate.unit
-    warm = ask(candidate.address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, candidate.timeout_seconds)
-    _fail_if_endless(warm.endless)
-    if not warm.wall_ms:
-        why = with_fix(warm.example)
-        raise NotMeasured(f"no request of the load was answered while it was weighed: {why}", warm.path)
+    for _ in range(WARM_TIMES):
+        warm = ask(candidate.address, paths, WARM_SECONDS, 1, LEAST_REQUESTS, candidate.timeout_seconds)
+        _fail_if_endless(warm.endless)
+        ended = candidate.endings.among(warm.broken)
+        if not warm.wall_ms:
+            why = "; ".join(filter(None, (with_fix(warm.example), candidate.endings.sentence())))
+            raise NotMeasured(f"no request of the load was answered while it was weighed: {why}", warm.path)
+        if not ended:
+            break
     idle = unit.memory()
     workers = tuple(pid for pid in idle if pid != unit.main_pid)
     if not workers:
@@ -357,14 +312,14 @@ def _warmed(candidate: _Candidate) -> _Rest:
     )
 
 
-def _fail_if_few(solo: Solo) -> None:
+def _fail_if_few(solo: Solo, endings: Endings) -> None:
     """Raise NotMeasured where too few requests were answered, one after another, to tell anything."""
     if solo.answered < (LEAST_REQUESTS if solo.seconds < SLOW_SECONDS else LEAST_SLOW):
-        raise NotMeasured(
-            f"only {solo.answered} requests were answered while it was weighed"
-            + (f"; {solo.failures} failed: {solo.example}" if solo.failures else ""),
-            solo.failing,
-        )
+        ended = endings.sentence()
+        few = f"only {solo.answered} requests were answered while it was weighed"
+        few = f"{ended}; only {solo.answered} requests were answered by one that was warm" if ended else few
+        failed = f"; {solo.failures} failed: {solo.example}" if solo.failures else ""
+        raise NotMeasured(f"{few}{failed}", solo.failing)
 
 
 def _fail_if_endless(endless: str) -> None:
@@ -404,6 +359,21 @@ class OnePath:
     lost_ms: list[float]
     errors: list[str] = field(default_factory=list)
     """What was wrong with each answer that was not good."""
+    method: str = "GET"
+    broken: list[str] = field(default_factory=list)
+    """The same, of requests that broke off without an answer."""
+    grown_mib: list[float] = field(default_factory=list)
+    """By how much the worker grew with each request."""
+
+    @property
+    def name(self) -> str:
+        """As people are told of it."""
+        return f"{self.method} {self.path}"
+
+    def wrong(self, ends: int) -> list[str]:
+        """What was wrong with its answers, where so many of its requests were under way as a worker ended: of those
+        that is told."""
+        return [*self.errors, *self.broken[ends:]]
 
     def to_dict(self) -> PathFigures:
         """As the generation keeps them."""
@@ -461,9 +431,9 @@ def _solo(candidate: _Candidate) -> Solo:
     """Each path PATH_REQUESTS times in turn, then by weight until SOLO_SECONDS are over.
 
     Bounded as ask() is, and ended as it is by a path that never ends or never answers. What a worker does after an
-    answer (closing, its log) counts for the next request.
+    answer (closing, its log) counts for the next request; what it waits for another worker, for none.
     """
-    found = [OnePath(path.path, float(path.weight), [], [], []) for path in candidate.paths]
+    found = [OnePath(path.path, float(path.weight), [], [], [], method=path.method) for path in candidate.paths]
     least = max(PATH_REQUESTS * len(found), LEAST_REQUESTS)
     silent: Counter[int] = Counter()
     begin, failures, example, failing, took = time.monotonic(), 0, "", "", 0.0
@@ -476,10 +446,14 @@ def _solo(candidate: _Candidate) -> Solo:
         silent[index] += one.answer.timed_out
         if one.answer.endless or (silent[index] > 1 and not path.cpu_ms):
             _fail_if_endless(one.error)
+        met = candidate.endings.met(path.name, one.answer)
         if one.error:
             failures, example, failing = failures + 1, example or one.error, failing or path.path
-            path.errors.append(one.error)
+            (path.broken if broke(one.answer) else path.errors).append(one.error)
             continue
+        if met:
+            continue
+        path.grown_mib.append(one.grown_mib)
         path.cpu_ms.append(one.cpu_ms)
         path.lost_ms.append(one.lost_ms)
         path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))
@@ -488,12 +462,14 @@ def _solo(candidate: _Candidate) -> Solo:
 
 @dataclass(frozen=True)
 class _One:
-    """One request: the answer, what is wrong with it, and milliseconds on the candidate's CPU and lost to others."""
+    """One request: the answer, what is wrong with it, milliseconds on the candidate's CPU and lost to others, and the
+    MiB that the worker grew by."""
 
     answer: Answer
     error: str
     cpu_ms: float
     lost_ms: float
+    grown_mib: float
 
 
 def _alone(candidate: _Candidate, path: LoadPath) -> _One:
@@ -504,28 +480,13 @@ def _alone(candidate: _Candidate, path: LoadPath) -> _One:
     wait. What takes long to read is read outermost, so that reading it is not taken for a loss.
     """
     asker, unit, asked = [os.getpid()], candidate.unit, asked_of(path)
+    before = unit.own_mib()
     cpu, queued, late, own = unit.cpu_seconds(), unit.queued_seconds(), queued_seconds(asker), time.process_time()
     answer = request(candidate.address, asked, asked.within(candidate.timeout_seconds))
     own, late = time.process_time() - own, queued_seconds(asker) - late
     queued, cpu = unit.queued_seconds() - queued, unit.cpu_seconds() - cpu
-    return _One(answer, unwell(asked, answer), 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own))
-
-
-def leaking(before_mib: float, after_mib: float, requests: int, memory_max_mib: float | None) -> str | None:
-    """What is wrong with a worker that took `before_mib` at rest, and `after_mib` at rest after so many requests, one
-    after another; None where it does not leak, or not so fast that seconds of it tell."""
-    grown = after_mib - before_mib
-    if memory_max_mib is None or requests <= 0 or grown < LEAK_MIB:
-        return None
-    kept = grown / requests
-    full = int(max(0.0, memory_max_mib - before_mib) / kept)
-    if full >= LEAK_REQUESTS:
-        return None
-    return (
-        f"it leaks memory: {requests} requests, one after another, took its worker from {before_mib:.0f} to "
-        f"{after_mib:.0f} MiB, so that each keeps {kept:.2g} MiB; its MemoryMax of {memory_max_mib:.0f} MiB would be "
-        f"full after {full} requests"
-    )
+    grown = unit.own_mib() - before
+    return _One(answer, unwell(asked, answer), 1000 * max(0.0, cpu), 1000 * max(0.0, queued + late + own), grown)
 
 
 @dataclass(frozen=True)
@@ -560,6 +521,7 @@ def _crowd(candidate: _Candidate, most: int, idle_mib: float, room_mib: float) -
         seconds = CROWD_SECONDS if size >= most else GROW_SECONDS
         seen, asked = _watched(candidate, size, seconds)
         _fail_if_endless(asked.endless)
+        candidate.endings.among(asked.broken)
         peak = max(peak, seen)
         answered, failures = answered + len(asked.wall_ms), failures + asked.failures
         too_many = too_many_failed(answered + failures, failures)

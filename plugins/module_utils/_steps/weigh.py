@@ -15,10 +15,14 @@ from .._generation.failures import StepFailed
 from .._plan.replan import replan, with_measured, with_release
 from . import measure
 from .app import AppOnHost
-from .measure import NotMeasured, Unit
+from .measure import NotMeasured
 from .stage import finish
 from .watchdog import memory_bounded
+from .weighed import Unit
 from .why import SILENT
+
+ALONE = "--workers 1 --max-requests 0 --max-requests-jitter 0"
+"""One worker, which is not replaced: what would wait for the next one is no measure of its requests."""
 
 
 def fail_if_lost(app: AppOnHost, number: int, declared: Plain, phase: str) -> None:
@@ -40,9 +44,9 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         service, begin = app.layout.trial_service_unit(number), app.clock()
         slots = max(1, int(record.plan["slots"]) // max(1, int(planned["workers"])))
         try:
-            boot = app.candidates.start(number, declared["health"], "--workers 1")
+            boot = app.candidates.start(number, declared["health"], ALONE)
             state = app.systemd.state(service)
-            unit = Unit(state.control_group, state.main_pid)
+            unit = Unit(state.control_group, state.main_pid, files=app.layout.instance_files(number, True))
             slice_ = str(declared.get("slice") or "system.slice")
             before, started = contention.read(slice_, app.root), time.monotonic()
             with memory_bounded("weigh"):

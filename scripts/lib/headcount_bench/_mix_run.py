@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weighed
 from headcount_scripts.console import ScriptError
 
 from . import _mix_grid as mix
@@ -130,9 +130,9 @@ def alone(servers: Servers, traffic: mix.Traffic) -> list[Alone]:
         nominal = kind.cpu_ms + kind.wait_ms + 2.0
         count = max(3, min(5 * CALIBRATION_REQUESTS, int(1000.0 * CALIBRATION_SECONDS / nominal)))
         gap = 1.2 * nominal / 1000.0 + 0.002
-        before = measure.scheduled_seconds(server.pids())
+        before = weighed.scheduled_seconds(server.pids())
         answer = ask(server, [kind.path], [(number * gap, 0) for number in range(count)], 10.0)
-        used = 1000.0 * (measure.scheduled_seconds(server.pids()) - before) / count
+        used = 1000.0 * (weighed.scheduled_seconds(server.pids()) - before) / count
         walls = [1000.0 * row[2] for row in answer["rows"] if row[2] is not None and row[3] == 200]
         if len(walls) < count:
             raise ScriptError(f"{kind.path} alone: {count - len(walls)} of {count} requests were not answered")
@@ -165,12 +165,12 @@ def load(
     server = servers.get(config)
     pids, cpus = server.pids(), servers.cpus
     heads = [kind.path for kind in traffic.kinds]
-    own = measure.scheduled_seconds(pids)
+    own = weighed.scheduled_seconds(pids)
     busy, began = _serving.busy_seconds(cpus), time.monotonic()
     mib = 0.0
     answer = ask(server, heads, due, timeout, load_cpus)
     took = time.monotonic() - began
-    own = measure.scheduled_seconds(pids) - own
+    own = weighed.scheduled_seconds(pids) - own
     shared = not load_cpus or bool(set(load_cpus) & set(cpus))
     foreign = _serving.busy_seconds(cpus) - busy - own - (answer["cpu_seconds"] if shared else 0.0)
     if memory:

@@ -28,13 +28,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.workerends import WorkerEnd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.memory import (
     ProcessMemory,
+    own_mib,
     parse_rollup,
     read_process,
 )
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weighed
 from headcount_scripts import bootstrap, paths
 from headcount_scripts.console import ScriptError, locked, run_logged, step
 
@@ -487,16 +489,24 @@ class TreeUnit:
         return self.server.pids()
 
     def cpu_seconds(self) -> float:
-        """As `measure.Unit` counts it without a cgroup of the unit's own."""
-        return float(measure.scheduled_seconds(self.pids()))
+        """As `weighed.Unit` counts it without a cgroup of the unit's own."""
+        return float(weighed.scheduled_seconds(self.pids()))
 
     def queued_seconds(self) -> float:
-        """As `measure.Unit` counts it."""
-        return float(measure.queued_seconds(self.pids()))
+        """As `weighed.Unit` counts it."""
+        return float(weighed.queued_seconds(self.pids()))
 
     def memory(self) -> dict[int, ProcessMemory]:
         """Memory by process."""
         return {pid: found for pid in self.pids() if (found := read_process(pid)) is not None}
+
+    def own_mib(self) -> float:
+        """As `weighed.Unit` reads it."""
+        return float(sum(own_mib(pid) for pid in self.pids() if pid != self.main_pid))
+
+    def ends(self) -> Sequence[WorkerEnd]:
+        """Nobody writes them down here."""
+        return ()
 
 
 def divide_cpus(cores: int, available: Sequence[int], lanes: int = 1) -> tuple[list[tuple[int, ...]], tuple[int, ...]]:

@@ -188,6 +188,37 @@ def test_what_a_worker_said_before_it_died_and_what_its_requests_got_stand_in_th
     assert evidence_of(evidence)["failed_requests"] == [asked.to_dict()]
 
 
+ENDED = "the worker ended 3 times while it was weighed (exited with status 1), while GET /exit was under way"
+
+
+@pytest.mark.parametrize(
+    ("latency", "kinds", "said"),
+    [
+        (float("inf"), {"reset, refused or cut short": 2}, "requests that got no answer then: 2 of GET /report"),
+        (float("inf"), {"timed out": 2}, ""),  # of those it did not die
+        (1500.0, {}, "requests that got no answer then: 2 of GET /report"),  # the load was ended while they waited
+    ],
+)
+def test_a_worker_that_died_is_told_with_the_requests_that_it_may_have_died_of(
+    latency: float, kinds: dict[str, int], said: str
+) -> None:
+    short = replace(
+        arm(50.0, 50.0),
+        latency_ms=[50.0] * 1498 + [latency] * 2,
+        status=[200] * 1498 + [0, 0],
+        failures=sum(kinds.values()),
+        path=[0] * 1498 + [1] * 2,
+        path_kinds=[{}, kinds],
+    )
+    attempt = Judging(APP).judged(TrialLoad(short, None, RATE, 0.1, 0.01, False), DEAD, None)
+    weighed = {"uncounted": [f"{ENDED}: what waited for the next one does not count in the weigh"]}
+    verdict, _ = conclude(APP, attempt.verdict, attempt, [], [], measured=weighed)
+    first, _, cause = verdict.cause.partition("; ")
+    assert first == "1 worker of the candidate died under load (exited with status 3)"
+    assert (said in cause, ENDED in cause) == (True, True)
+    assert ("got no answer then" in cause) is bool(said)
+
+
 WEIGHED = {"cpu_ms": 5.0, "wall_ms": 30.0}
 
 

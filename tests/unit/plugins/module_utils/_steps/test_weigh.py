@@ -40,6 +40,12 @@ class _Unit:
     def memory(self) -> dict[int, Any]:
         return {pid: type("Memory", (), {"uss_mib": 16.0, "pss_mib": 18.0})() for pid in (1, 2)}
 
+    def own_mib(self) -> float:
+        return 16.0
+
+    def ends(self) -> list[Any]:
+        return []
+
 
 def by_pieces(address: Any, asked: Any, bounds: Any) -> _http.Answer:
     """A request by a clock that counts the pieces of the answer: a slow machine cuts no stream short."""

@@ -13,6 +13,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import LoadPath
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import http
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import measure as _weigh
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import weighed
 
 
 def test_schedstat_of_all_threads(tmp_path: Path) -> None:
@@ -20,8 +21,8 @@ def test_schedstat_of_all_threads(tmp_path: Path) -> None:
         folder = tmp_path / "proc" / str(pid) / "task" / str(thread)
         folder.mkdir(parents=True)
         (folder / "schedstat").write_text(text, encoding="ascii")
-    assert _weigh.scheduled_seconds([7, 9, 11], str(tmp_path)) == 3.0
-    assert _weigh.queued_seconds([7, 9, 11], str(tmp_path)) == 0.75
+    assert weighed.scheduled_seconds([7, 9, 11], str(tmp_path)) == 3.0
+    assert weighed.queued_seconds([7, 9, 11], str(tmp_path)) == 0.75
 
 
 def load(**weights: float) -> list[LoadPath]:
@@ -48,6 +49,12 @@ class _Candidate:
     def memory(self) -> dict[int, Any]:
         worker = type("Memory", (), {"uss_mib": 16.0, "pss_mib": 18.0})()
         return {1: worker, 2: worker}
+
+    def own_mib(self) -> float:
+        return 16.0
+
+    def ends(self) -> list[Any]:
+        return []
 
     def request(self, _address: str, asked: Any, _bounds: Any) -> Any:
         self.asked.append(asked.path)
@@ -147,6 +154,12 @@ class _Server:
     def queued_seconds(self) -> float:
         return 0.0
 
+    def own_mib(self) -> float:
+        return 30.0
+
+    def ends(self) -> list[Any]:
+        return []
+
     def ask(self, _address: str, _paths: Any, _seconds: float, at_once: int, *_: Any) -> _weigh.Asked:
         self.most = max(self.most, at_once)
         self.in_flight = at_once if at_once > 1 else 0
@@ -167,25 +180,3 @@ def test_a_weigh_stays_within_the_memory(monkeypatch: pytest.MonkeyPatch) -> Non
     found = _weigh.weigh(server, "/socket", load(page=1), 64, memory_max_mib=224.0)
     assert found["crowd"] == server.most == 18  # 0.85 x 224 - 10 - 30 = 150.4 MiB hold 18 requests
     assert (found["slot_mib"], found["worker_loaded_mib"], found["worker_pss_mib"]) == (8.0, 174.0, 30.0)
-
-
-@pytest.mark.parametrize(
-    ("after_mib", "requests", "memory_max_mib", "said"),
-    [
-        (
-            121.0,
-            91,
-            675.0,
-            "it leaks memory: 91 requests, one after another, took its worker from 30 to 121 MiB, so that each keeps "
-            "1 MiB; its MemoryMax of 675 MiB would be full after 645 requests",
-        ),
-        (121.0, 91, None, None),  # nothing to fill
-        (121.0, 91, 2000.0, None),  # not within a thousand requests
-        (37.0, 5, 50.0, None),  # allocators round up
-        (25.0, 91, 675.0, None),
-    ],
-)
-def test_a_leak_that_fills_the_memory_at_once_is_told(
-    after_mib: float, requests: int, memory_max_mib: float | None, said: str | None
-) -> None:
-    assert _weigh.leaking(30.0, after_mib, requests, memory_max_mib) == said
