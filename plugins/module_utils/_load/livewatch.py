@@ -11,6 +11,7 @@ generation's own calm state, which the beginning of the load measures with it al
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -189,12 +190,15 @@ class LiveWatch:
     clock: Callable[[], float] = time.time
     read: Callable[[str], str] = read_log
     monotonic: Callable[[], float] = time.monotonic
+    exists: Callable[[str], bool] = os.path.exists
     clock_set: float = 0.0
     """By how much the host's clock was set: then nobody can tell any more what the live generation suffers."""
     _begin: float | None = None
     _set: Clock | None = None
     _next: float = 0.0
     _counts: dict[str, int] = field(default_factory=dict)
+    _begun: dict[int, float] = field(default_factory=dict)
+    _awaited: set[int] = field(default_factory=set)
 
     def __call__(self) -> str:
         now = self.clock()
@@ -203,6 +207,7 @@ class LiveWatch:
         self.clock_set = self._set.set_by()
         if self.clock_set:
             return f"the host's clock was set by {self.clock_set:+.1f} s"
+        self._see_who_began(now)
         if now < self._next:
             return ""
         self._next = now + LOOK_EVERY_S
@@ -217,23 +222,37 @@ class LiveWatch:
                 return seen
         return ""
 
+    def _see_who_began(self, now: float) -> None:
+        """Note which processes have begun, and when: h2load makes its log first of all.
+
+        On a busy machine one begins late, and so do its requests: they are not without an answer meanwhile.
+        """
+        begin = self._begin if self._begin is not None else now
+        for place, launch in enumerate(self.launches):
+            first = begin + launch.delay_s
+            if place in self._begun or first > now:
+                continue
+            if self.exists(launch.log_file):
+                self._begun[place] = now if place in self._awaited else first
+            else:
+                self._awaited.add(place)
+
     def look(self, now: float) -> Look:
         """What the logs and the queue say at second `now` since the epoch."""
-        begin = self._begin if self._begin is not None else now
         rate = lanes_rate(self.lanes)
         window = max(WINDOW_S, WINDOW_REQUESTS / rate if rate else WINDOW_S)
         patience = self.bounds.patience_s
         answered: list[tuple[float, bool, float]] = []
         due = missing = 0
-        for launch, lane in zip(self.launches, self.lanes):
-            first = begin + launch.delay_s
+        for place, (launch, lane) in enumerate(zip(self.launches, self.lanes)):
+            first = self._begun.get(place, math.inf)
             last = first + lane.planned * lane.period_ms / 1000.0
             if first > now or last < now - window - patience - LATE_S:
                 continue  # of the many short ones of a load only those that matter now are read
             rows = parse_log(self.read(launch.log_file))[0]
             answered += [(row.start_us / 1e6, well(row.status, lane.status), row.latency_us / 1000.0) for row in rows]
-            due += _due(lane, begin + launch.delay_s, now - window - patience, now - patience)
-            missing += _missing(lane, rows, begin + launch.delay_s, now - window - patience, now - patience)
+            due += _due(lane, first, now - window - patience, now - patience)
+            missing += _missing(lane, rows, first, now - window - patience, now - patience)
         latest = [row for row in answered if row[0] > now - window - patience]
         ended = [row for row in latest if row[0] + row[2] / 1000.0 > now - window]
         return Look(
@@ -257,6 +276,7 @@ def _due(lane: Lane, begin: float, after: float, until: float) -> int:
 
 
 def _missing(lane: Lane, rows: Sequence[Row], begin: float, after: float, until: float) -> int:
-    """How many of those have no row: failed without an answer, or still unanswered."""
+    """How many of those have no row: failed without an answer, or still unanswered. No more than have none at all: a
+    generator that was held up asks later than it should have."""
     there = sum(after < row.start_us / 1e6 <= until for row in rows)
-    return _due(lane, begin, after, until) - there
+    return min(_due(lane, begin, after, until) - there, lane.planned - len(rows))

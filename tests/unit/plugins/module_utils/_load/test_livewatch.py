@@ -89,6 +89,7 @@ class Load:
         self.watch = lw.LiveWatch(
             [h2.Launch(["h2load"], 0.0, "live.log", 99.0)], [lane], BOUNDS, queue=lambda: self.queue,
             clock=lambda: self.now, read=lambda path: self.text(), monotonic=lambda: self.now - self.ahead,
+            exists=lambda path: True,
         )  # fmt: skip
 
     def text(self) -> str:
@@ -168,6 +169,35 @@ def test_a_generator_that_is_held_up_for_a_moment_is_no_failure() -> None:
     assert load.run(5) == ""
     load.rows = [(start + 0.04, status, ms) for start, status, ms in load.rows]
     assert load.run(10) == ""
+
+
+@pytest.mark.parametrize("late", [0.4, 1.5, 4.0])
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_generator_that_begins_late_is_no_failure_of_what_it_asks(late: float, lost: bool) -> None:
+    """On a busy machine a process takes its time to begin: what it did not ask yet is not unanswered."""
+    load = Load()
+    load.watch.exists = lambda _: load.now >= 1000.0 + late
+    assert load.run(late, lost=True) == ""
+    assert bool(load.run(10, lost=lost)) is lost
+
+
+def test_processes_that_each_begin_late_are_no_failure() -> None:
+    """Trains of five requests, one after another, each of which begins 0.7 s late."""
+    now, late = [1000.0], 0.7
+    launches = [h2.Launch(["h2load"], 0.25 * place, str(place), 99.0) for place in range(160)]
+    lanes = [h2.Lane(0, 5, 50, 0.0)] * len(launches)
+
+    def text(name: str) -> str:
+        starts = [1000.0 + 0.25 * int(name) + late + 0.05 * number for number in range(5)]
+        return "".join(f"{int(start * 1e6)}\t200\t8000\n" for start in starts if start + 0.008 <= now[0])
+
+    watch = lw.LiveWatch(
+        launches, lanes, BOUNDS, clock=lambda: now[0], read=text, monotonic=lambda: now[0],
+        exists=lambda name: now[0] >= 1000.0 + 0.25 * int(name) + late,
+    )  # fmt: skip
+    while now[0] < 1038.0:
+        assert watch() == ""
+        now[0] += 0.05
 
 
 def test_alone() -> None:
