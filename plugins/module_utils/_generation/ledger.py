@@ -22,6 +22,9 @@ from .._os.files import fsync_directory
 from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 
+MOST_LEFT = 20
+"""So many ways back of people are kept in mind."""
+
 EVENTS = (
     "staged",
     "promoted",
@@ -198,21 +201,23 @@ def left(entries: list[Entry]) -> list[Entry]:
     """How people went back, newest first: the events that tell of it, with the `source_id` of the generation that was
     left (`from`).
 
-    Since something was promoted last, as somebody wanted that; what was gone back to since is left out.
+    What was promoted again since is left out, as somebody wanted it, and so is what was gone back to since. At most
+    MOST_LEFT.
     """
     sources: dict[int, object] = {}
     found: list[Entry] = []
     for entry in entries:
         event, to, before = entry.get("event"), entry.get("to"), entry.get("from")
-        if event in ("promoted", "removed"):
+        if event == "removed":
             found = []
         if event == "promoted" and isinstance(to, int):
             sources[to] = entry.get("source_id")
+            found = [one for one in found if one["source_id"] != sources[to]]
         elif event == "rolled_back" and isinstance(before, int):
             source = sources.get(before)
             found = [one for one in found if one["from"] != to]
             found = [{**entry, "source_id": source}, *found] if source else found
-    return found
+    return found[:MOST_LEFT]
 
 
 def deserted(entries: list[Entry]) -> set[int]:

@@ -69,7 +69,8 @@ def unless_taken_back(chosen: Choice, found: TakenBack, retry: bool) -> Choice:
 
 
 def left_by_hand(state: State, source_id: str, parts: Mapping[str, str]) -> str:
-    """How a person went back from what is declared now, in a sentence; empty where nobody did since the last promote.
+    """How a person went back from what is declared now, in a sentence; empty where nobody did since it
+    was promoted last.
 
     `source_id`, `parts`: as for taken_back(). Where the live generation is of the same source, declaration and secrets
     have to be the same as well.

@@ -83,7 +83,7 @@ def test_what_a_report_tells_of_an_event_is_short() -> None:
     assert ledger.brief(entry) == {"time": "t", "event": "failed", "generation": 3, "cause": "why"}
 
 
-def test_what_people_went_back_from_counts_until_something_is_promoted() -> None:
+def test_what_people_went_back_from_counts_until_it_is_promoted_again() -> None:
     made = [{"event": "promoted", "to": number, "source_id": f"path:{number}"} for number in (1, 2, 3)]
     back = {"event": "rolled_back", "from": 3, "to": 2, "user": "anna"}
     further = {"event": "rolled_back", "from": 2, "to": 1, "user": "anna"}
@@ -91,6 +91,10 @@ def test_what_people_went_back_from_counts_until_something_is_promoted() -> None
     assert [entry["from"] for entry in ledger.left([*made, back, further])] == [2, 3]
     forward = {"event": "rolled_back", "from": 2, "to": 3}
     assert [entry["from"] for entry in ledger.left([*made, back, forward])] == [2]
-    assert ledger.left([*made, back, {"event": "promoted", "to": 4, "source_id": "path:3"}]) == []
+    other = {"event": "promoted", "to": 4, "source_id": "path:4"}
+    assert ledger.left([*made, back, other]) == [{**back, "source_id": "path:3"}]
+    assert ledger.left([*made, back, other, {"event": "promoted", "to": 5, "source_id": "path:3"}]) == []
+    many = [{"event": "rolled_back", "from": 3, "to": 2, "user": str(number)} for number in range(30)]
+    assert [entry["user"] for entry in ledger.left([*made, *many])] == [str(number) for number in range(29, 9, -1)]
     assert ledger.left([*made, back, {"event": "removed"}]) == []
     assert ledger.left([{"event": "rolled_back", "from": [7], "to": {}}, {**back, "from": 9}]) == []
