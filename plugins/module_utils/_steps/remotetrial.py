@@ -27,13 +27,12 @@ from .._load.trialload import Attempt, TrialLoad, longest_seconds
 from .._os.files import read_mapping, write_json
 from .._verdict.judge import RETRY_FACTOR, MemoryEvidence, combine, needs_retry
 from .._verdict.pooling import Pool
-from .._verdict.types import PASS
 from . import sampler
 from .app import AppOnHost
 from .compare import Judging, arrangement, asks, capacity, conclude, lowered
 from .loadhost import LoadRequest
 from .sampler import CANDIDATE, LIVE
-from .trial import Tried, beats, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial, unlike_live
+from .trial import Tried, beats, beside_live, broken, fail_if_unlike, lacking_now, live_of, memory_max, ruled, trial
 from .weigh import fail_if_lost
 from .why import Candidate, why_failed
 
@@ -219,9 +218,7 @@ def finish(app: AppOnHost, number: int, loaded: str) -> Tried | Wanted:
             )
             evidence["boot_seconds"], evidence["against"] = begun.boot_seconds, begun.live
             lacks = lacking_now(app, number, declared)
-            if verdict.outcome == PASS:
-                verdict = verdict.telling(unlike_live(app, number, begun.live, declared))
-                evidence["verdict"] = verdict.to_dict()
+            verdict = beside_live(app, number, begun.live, verdict, evidence, begun.begin)
         except (ValueError, KeyError, TypeError) as error:
             raise StepFailed("trial", f"what came of the load cannot be read: {error}") from error
         finally:

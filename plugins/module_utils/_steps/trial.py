@@ -17,9 +17,11 @@ from .._os.http import Ask, lacking
 from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide, words_of_revert
 from .._verdict.pooling import Pool
-from .._verdict.types import PASS, Check
+from .._verdict.toldchecks import fewer_bytes_of
+from .._verdict.types import FAIL, PASS, Check
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
+from .excepting import Said, excepting
 from .likeness import unlike
 from .uncounted import only_redirects
 from .watchdog import memory_bounded
@@ -66,9 +68,7 @@ def trial(app: AppOnHost, number: int, pool: Pool | None = None) -> Tried:
                 )
             fail_if_lost(app, number, declared, "trial")
             lacks = lacking_now(app, number, declared)
-            if baseline is not None and verdict.outcome == PASS:
-                verdict = verdict.telling(unlike_live(app, number, live, declared))
-                evidence["verdict"] = verdict.to_dict()
+            verdict = beside_live(app, number, live if baseline is not None else None, verdict, evidence, begin)
         except LoadError as error:
             raise StepFailed("trial", str(error)) from error
         finally:
@@ -95,13 +95,40 @@ def fail_if_unlike(app: AppOnHost, number: int, declared: Plain, live: int | Non
         raise StepFailed("trial", wrong)
 
 
-def unlike_live(app: AppOnHost, number: int, live: int | None, declared: Plain) -> list[Check]:
+def beside_live(
+    app: AppOnHost, number: int, live: int | None, verdict: Verdict, evidence: Evidence, begin: float
+) -> Verdict:
+    """The verdict on a candidate that did not fail, with what is told of its answers and its log beside those of `live`
+    (None: that was not loaded). `begin`: of the trial, in seconds of the epoch."""
+    if verdict.outcome == FAIL:
+        return verdict
+    found = unlike_live(app, number, live, verdict) if verdict.outcome == PASS else []
+    verdict = verdict.telling([*found, *complaints(app, number, live, verdict, evidence, begin)])
+    evidence["verdict"] = verdict.to_dict()
+    return verdict
+
+
+def unlike_live(app: AppOnHost, number: int, live: int | None, verdict: Verdict) -> list[Check]:
     """What of the candidate's answers is of another kind than that of what is live (likeness.unlike())."""
     if live is None:
         return []
+    declared = app.record(number).app
     sockets = app.layout.trial_socket(number), app.layout.private_socket(live)
     paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
-    return unlike(*sockets, paths, answer_seconds(declared))
+    return unlike(*sockets, paths, answer_seconds(declared), shorter=fewer_bytes_of(verdict.checks))
+
+
+def complaints(
+    app: AppOnHost, number: int, live: int | None, verdict: Verdict, evidence: Evidence, begin: float
+) -> list[Check]:
+    """What the candidate logs again and again, and the live generation does not (excepting())."""
+
+    def log(unit: str) -> Said:
+        return lambda since, most: app.systemd.said(unit, since, most)
+
+    other = log(app.layout.service_unit(live)) if live is not None else None
+    mine = log(app.layout.trial_service_unit(number))
+    return excepting(mine, other, verdict, evidence.get("load") or {}, begin, app.clock())
 
 
 def lacking_now(app: AppOnHost, number: int, declared: Plain) -> str:

@@ -23,7 +23,7 @@ from .pathchecks import path_errors, path_latency
 from .pooling import pooled_bound
 from .run import Answer, Run
 from .stability import standstill, trimmed
-from .toldchecks import answer_sizes, cold_requests
+from .toldchecks import answer_sizes, cold_requests, fewer_bytes
 from .types import FAIL, INCONCLUSIVE, PASS, Check, MemoryEvidence, Samples, Thresholds, short
 from .workerchecks import one_stands_still, recycling, whose_errors
 
@@ -114,6 +114,7 @@ CHECKS: Final[tuple[Callable[[Run], Answer], ...]] = (
     memory_growth,
     enough_requests,
     answer_sizes,
+    fewer_bytes,
     cold_requests,
 )
 

@@ -28,6 +28,11 @@ STEADY: Final = 1.05
 """Where the means of an arm's processes differ by no more than so many times, its answers are about equally large, and
 STEADY_ANSWERS of them tell what a path's size is."""
 
+FEWER_BYTES: Final = "fewer_bytes"
+SLIGHTLY, FEWER_LEVEL = 0.97, 0.05
+"""A path is asked again whose answers are below this share of the live generation's, where that would be chance less
+often than this. What is told is what it answers then."""
+
 FIRST: Final = 10
 """So many requests are a candidate's first ones."""
 FIRST_SLOW: Final = 9
@@ -54,7 +59,7 @@ def answer_sizes(run: Run) -> Answer:
     most = max(changed, key=lambda size: abs(size.mean - size.usual) * size.answers)
     more = len(changed) - 1
     others = f"; those of {more} other path{'s' if more > 1 else ''} changed as well" if more else ""
-    said = f"answers of {most.name} have {in_bytes(most.mean)}, of the live generation {in_bytes(most.usual)}{others}"
+    said = f"{most.words()}{others}"
     check = Check(f"answer_size:{most.name}", PASS, most.mean, most.usual, (None, None), said)
     return Answer([check], [said])
 
@@ -80,6 +85,17 @@ class _Size:
     def steady(self) -> bool:
         """Whether answers of both arms are about equally large among themselves."""
         return self.least_answers >= STEADY_ANSWERS and _alike(self.usual_means) and _alike(self.means)
+
+    def words(self) -> str:
+        """For people."""
+        return f"answers of {self.name} have {in_bytes(self.mean)}, of the live generation {in_bytes(self.usual)}"
+
+    def fewer(self) -> bool:
+        """Whether the processes of the candidate got less than any of the live generation's, beyond FEWER_LEVEL."""
+        least = SLIGHTLY * min(self.usual_means)
+        below = sum(mean < least for mean in self.means)
+        count = len(self.usual_means)
+        return st.exceedance_sf(below, count, count, len(self.means)) < FEWER_LEVEL
 
     def told(self, level: float) -> bool:
         """Whether they are many times as large or as small, and that is no chance at this level."""
@@ -118,6 +134,24 @@ def in_bytes(count: float) -> str:
     if count >= 1e6:
         return f"{short(count / 1e6)} MB"
     return f"{short(count / 1000)} kB" if count >= 1000 else f"{count:.0f} bytes"
+
+
+def fewer_bytes(run: Run) -> Answer:
+    """Which paths' answers seem to have fewer bytes than those of the live generation, by the processes that asked.
+
+    It is not told: an empty answer of two is only half a page by these sums. Such a path is asked again (likeness)."""
+    if run.baseline is None or run.yardstick.outcome != PASS:
+        return Answer()
+    sizes = [_size(run.candidate, run.baseline, path, name) for path, name in enumerate(run.names)]
+    found = [size for size in sizes if size is not None and size.fewer()]
+    return Answer(
+        [Check(f"{FEWER_BYTES}:{one.name}", PASS, one.mean, one.usual, (None, None), one.words()) for one in found]
+    )
+
+
+def fewer_bytes_of(checks: Sequence[Check]) -> Sequence[str]:
+    """The paths that fewer_bytes() found."""
+    return [check.name.partition(":")[2] for check in checks if check.question == FEWER_BYTES]
 
 
 def cold_requests(run: Run) -> Answer:

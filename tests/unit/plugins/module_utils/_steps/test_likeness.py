@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -98,6 +99,31 @@ def test_that_takes_a_bounded_time() -> None:
     both = Both([answer()], [answer()])
     unlike("new.sock", "live.sock", [Ask(f"/{n}") for n in range(50)], 10.0, both, lambda: float(next(seconds)))
     assert both.asked == 4
+
+
+@pytest.mark.parametrize(
+    ("bodies", "live", "words"),
+    [
+        ([b"", b"x"], [b"x"], ["20 of 40 answers of GET / were empty (0 bytes), none of 40 of the live generation's"]),
+        ([b""] + [b"x"] * 9, [b"x"], []),  # four of 40 may be chance
+        ([b"", b"x"], [b"x"] * 39 + [b""], []),  # by nature
+        ([b"x"], [b"x"], []),
+    ],
+)
+def test_empty_answers_are_counted_where_the_load_had_fewer_bytes(
+    bodies: list[bytes], live: list[bytes], words: list[str]
+) -> None:
+    turns = {"new.sock": itertools.cycle(bodies), "live.sock": itertools.cycle(live)}
+    asked: list[str] = []
+
+    def ask(address: str, path: Ask, _bounds: Any) -> Answer:
+        asked.append(path.path)
+        return Answer(200, next(turns[address]), 1.0, kind=HTML, header_bytes=210)
+
+    paths = [Ask("/"), Ask("/b")]
+    found = unlike("new.sock", "live.sock", paths, 10.0, ask, shorter=["GET /"])
+    assert [check.sentence for check in found] == words
+    assert asked.count("/b") == 2  # that one had as many
 
 
 def test_it_stands_in_a_pass_before_what_was_not_compared() -> None:

@@ -19,6 +19,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._load.trialload import DerivedRate, TrialLoad
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import remotetrial as away
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps import trial as trial_step
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.judge import MemoryEvidence, Samples
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.pooling import Pool
@@ -186,7 +187,7 @@ class TestFinish:
     def test_what_its_answers_are_unlike_is_told(self, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
         said = "answers of GET / have no Content-Type, of the live generation the type text/html"
         check = Check("answer_kind:GET /", "pass", None, None, (None, None), said)
-        monkeypatch.setattr(away, "unlike_live", lambda *_: [check])
+        monkeypatch.setattr(trial_step, "unlike_live", lambda *_: [check])
         self.begun(host)
         done = away.finish(host.app, 2, loaded())
         assert (done["verdict"]["outcome"], done["verdict"]["told"]) == ("pass", [said])

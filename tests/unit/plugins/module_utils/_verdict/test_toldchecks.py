@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.app import Limits
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict import judge as j
-from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.toldchecks import in_bytes
+from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.toldchecks import fewer_bytes_of, in_bytes
 
 LIMITS = Limits(memory_percent=None)
 NAMES = ["GET /", "GET /a", "GET /rare"]
@@ -170,6 +170,48 @@ def test_few_answers_tell_no_size_and_very_many_do_by_one_process() -> None:
 def test_the_size_of_a_sick_live_generation_is_none_to_compare_with() -> None:
     sick = replace(sized(arm(2), of(10)), failures=200, latency_ms=[float("inf")] * 200 + [25.0] * (COUNT - 200))
     assert told(judged(sized(arm(), of(3e6)), sick), "answer_size") == []
+
+
+def halved(source: random.Random) -> float:
+    """A page that is empty every other time."""
+    return 18_900.0 * (source.random() < 0.5)
+
+
+def dynamic(source: random.Random) -> float:
+    """A page whose size changes a little."""
+    return 18_900.0 * source.uniform(0.98, 1.02)
+
+
+@pytest.mark.parametrize(
+    ("new", "old", "found"),
+    [
+        (halved, of(18_900), ["GET /a"]),
+        (halved, dynamic, ["GET /a"]),
+        (of(18_900), of(18_900), []),
+        (dynamic, dynamic, []),
+        (halved, halved, []),
+        (of(18_850), of(18_900), []),  # a line less
+        (of(30_000), of(18_900), []),
+    ],
+)
+def test_a_page_that_is_empty_now_and_then_is_found_and_not_told(new: Size, old: Size, found: list[str]) -> None:
+    same = of(500)
+    verdict = j.judge(sized(arm(), same, new, same), sized(arm(2), same, old, same, seed=2), LIMITS, names=NAMES)
+    assert fewer_bytes_of(verdict.checks) == found
+    assert (verdict.outcome, verdict.told) == ("pass", ())
+    assert "GET /a" not in verdict.cause
+
+
+def test_pages_of_many_sizes_are_seldom_asked_again() -> None:
+    def spread(source: random.Random) -> float:
+        return 1000.0 * source.lognormvariate(0, 1.5)
+
+    often = 0
+    for seed in range(60):
+        new = sized(arm(), spread, spread, spread, seed=2 * seed)
+        old = sized(arm(2), spread, spread, spread, seed=2 * seed + 1)
+        often += len(fewer_bytes_of(j.judge(new, old, LIMITS, names=NAMES).checks))
+    assert often <= 0.05 * 60 * len(NAMES) + 9  # so often by chance, at FEWER_LEVEL
 
 
 def test_sizes_are_told_as_people_read_them() -> None:
