@@ -8,6 +8,7 @@ beside that.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -181,6 +182,20 @@ def leave_child(environ: Mapping[str, Any]) -> None:
         kept.append(subprocess.Popen(["sleep", "300"], stdin=subprocess.DEVNULL))  # it ends with its unit
 
 
+def exits() -> None:
+    """What an extension does that crashes: no worker lives long."""
+    if asked["count"] > 25:
+        os._exit(1)
+
+
+def told_each_time(environ: Mapping[str, Any]) -> None:
+    """What it cannot do is logged, and it goes on without."""
+    try:
+        environ["tracker"]
+    except KeyError:
+        logging.exception("the visit was not tracked")
+
+
 def fill_cache(environ: Mapping[str, Any]) -> None:
     """Of 20,000 entries of 4 KiB, as full as it gets in a trial or two: the live generation's is as large."""
     if len(kept) < 20_000:
@@ -232,7 +247,12 @@ LIARS: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "locked": sometimes(0.1, locked),
     "disk": write_much,
     "children": leave_child,
+    "dies-in-weigh": path_is("/b", exits),
+    "leak-path": path_is("/b", lambda: kept.append(b"x" * 8_000_000)),  # nobody takes it out again
+    "traceback-each": told_each_time,
+    "half-empty": lambda _: None,
 }
+SLOW_TO_IMPORT: Mapping[str, float] = {"good-slow-start": 4.0, "recycling-good": 0.5, "dies-in-weigh": 0.5}
 THREADS: Mapping[str, Callable[[], None]] = {"spin": spin, "log-lines": log_lines}
 #: Of good releases in noisy shapes: they must pass.
 NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
@@ -241,6 +261,7 @@ NOISY: Mapping[str, Callable[[Mapping[str, Any]], None]] = {
     "good-cache": fill_cache,
     "good-tail": sometimes(0.1, lambda: time.sleep(0.1)),  # by nature
     "good-sizes": lambda _: None,
+    "recycling-good": lambda _: None,
     "good-slow-start": lambda _: time.sleep(0.2) if asked["count"] < 20 else None,  # what it loads then
 }
 
@@ -276,8 +297,10 @@ def bomb() -> bytes:
 BOMB = bomb() if LIAR == "gzip-bomb" else b""
 
 
-def said() -> bytes:
+def said(path: str) -> bytes:
     """What a well request is answered."""
+    if LIAR == "half-empty" and path == "/" and random.random() < 0.5:
+        return b""
     if BOMB:
         return BOMB
     if LIAR.startswith("error-page"):
@@ -303,12 +326,12 @@ def app(environ: Mapping[str, Any], start_response: Callable[..., Any]) -> Itera
     except Bad as error:
         start_response(str(error), [("Content-Type", "text/plain"), ("Content-Length", "5"), *MOVED])
         return [b"wrong"]
-    answer = said()
+    answer = said(environ["PATH_INFO"])
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", str(len(answer))), *ENCODED])
     return body(answer)
 
 
-if LIAR == "good-slow-start":
-    time.sleep(4.0)  # what it imports
+if LIAR in SLOW_TO_IMPORT:
+    time.sleep(SLOW_TO_IMPORT[LIAR])  # what it imports
 if LIAR in THREADS:
     threading.Thread(target=THREADS[LIAR], daemon=True).start()

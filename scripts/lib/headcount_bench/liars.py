@@ -51,7 +51,8 @@ PATHS: Sequence[Mapping[str, Any]] = (
 class Liar:
     """A release, what must come of it, and a pattern of the words that lead to its fault. `changes`: what is declared
     otherwise, of what is live too; `meanwhile`: what root does on the host while it is tried, as a shell command;
-    `users`: who ask the live release all the while, as arms of _client.py."""
+    `users`: who ask the live release all the while, as arms of _client.py; `sd_ms`: by how much the waiting of a path
+    may vary, as it is weighed, where that is looked at."""
 
     name: str
     what: str
@@ -61,6 +62,7 @@ class Liar:
     quick: bool = False
     meanwhile: str = ""
     users: Sequence[Mapping[str, Any]] = ()
+    sd_ms: float | None = None
 
     @property
     def live(self) -> str:
@@ -80,6 +82,7 @@ CROWDED = _load(rate=160, seconds=15)
 
 SLOWER = [*map(dict, PATHS[:4]), {**PATHS[4], "weight": 4}]
 RECYCLED = {"settings": {"workers": 2, "threads": 8, "max_requests": 150, "max_requests_jitter": 30}}
+OFTEN = {"settings": {"workers": 2, "threads": 8, "max_requests": 60, "max_requests_jitter": 10}}
 LARGE = _load(paths=[dict(path) for path in PATHS[:3]] + [{**PATHS[3], "body": "x" * 20_000}])
 SAYS = _load(paths=[{**PATHS[0], "contains": "the answer"}, *map(dict, PATHS[1:])])
 
@@ -186,6 +189,21 @@ LIARS: Sequence[Liar] = (
     Liar("raises", "5 % of the requests raise an exception", REFUSED, "RuntimeError: no prices for today"),
     Liar("locked", "10 % of the requests meet a locked database", REFUSED, "database is locked"),
     Liar("disk", "400 kB are written to a file by every request", REFUSED, "written"),
+    Liar(
+        "dies-in-weigh",
+        "a request for one path of five ends its worker with status 1, once that has answered 25",
+        REFUSED,
+        r"died under load .*the worker ended (once|\d+ times) while it was weighed .*while GET /b was under way",
+        sd_ms=20.0,
+    ),
+    Liar("leak-path", "8 MB are kept by every request for one path of five", REFUSED, r"leaks memory.*\(GET /b kept"),
+    Liar(
+        "traceback-each",
+        "every request logs an exception, and is answered well",
+        TOLD,
+        r"KeyError: 'tracker' \(liar\.py:\d+\)",
+    ),
+    Liar("half-empty", "half of the answers of one path are empty", TOLD, r"answers of GET / .*empty"),
     Liar("children", "a process is left by every third request", REFUSED, "processes|threads|descriptors|memory"),
     Liar("good-log", "a good release that logs a line for every request", PASSES),
     Liar("good-slow-path", "a good release, one path of which is slow by nature", PASSES, changes=_load(paths=SLOWER)),
@@ -194,6 +212,13 @@ LIARS: Sequence[Liar] = (
     Liar("good-sizes", "a good release, whose answers have 1 kB to 1 MB by nature", PASSES),
     Liar("good-slow-start", "a good release that is slow at first", PASSES),
     Liar("good-recycling", "a good release whose workers are replaced", PASSES, changes=RECYCLED),
+    Liar(
+        "recycling-good",
+        "a good release whose workers are replaced after every 60 requests, and take half a second to import",
+        PASSES,
+        changes=OFTEN,
+        sd_ms=20.0,
+    ),
     Liar("good-tight", "the same release again, where the load fits once", PASSES, changes=CROWDED, quick=True),
     Liar(
         "good-users",
@@ -304,11 +329,13 @@ class Scene:
                 raise ScriptError(f"the good release was not promoted: {good[-1]['failed']}")
             self.live = row.live, row.changes
         tries, last = 0, {}
+        steps: list[dict[str, Any]] = []
         verdict: Mapping[str, Any] = {"stopped": True}
         while verdict.get("stopped") and tries < TRIES:
             tries += 1
             with _meanwhile(self.engine, row.meanwhile), self._asked(row.users):
-                last = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")[-1]
+                steps = _steps(self.engine, declared(self.folder, row.name, row.changes), "weigh", "trial")
+            last = steps[-1]
             verdict = last.get("verdict") or {}
         notes: list[str] = last.get("notes", [])
         return {
@@ -321,6 +348,7 @@ class Scene:
             "told": [*verdict.get("told", []), *verdict.get("warnings", []), *verdict.get("uncompared", []), *notes],
             "attempts": verdict.get("attempts"),
             "cpu": next((one for one in verdict.get("checks", []) if one["name"] == "cpu_relative"), None),
+            "wait_sd_ms": _most_sd(steps),
             "tries": tries,
             "seconds": round(time.monotonic() - begin, 1),
         }
@@ -333,6 +361,12 @@ class Scene:
             return
         with self.engine.users(["127.0.0.1", PORT], arms, inside=True):
             yield
+
+
+def _most_sd(steps: Sequence[Mapping[str, Any]]) -> float | None:
+    """By how much the waiting of a path varies at most, by what was weighed; None where it was not."""
+    weighed = next((step["measured"] for step in steps if step.get("measured")), None)
+    return max((float(path["wait_sd_ms"]) for path in weighed["paths"]), default=None) if weighed else None
 
 
 @contextlib.contextmanager
@@ -365,6 +399,8 @@ def came(row: Liar, value: Mapping[str, Any]) -> str:
 def well(row: Liar, value: Mapping[str, Any]) -> bool:
     """Whether it came as it must."""
     fate = came(row, value)
+    if row.sd_ms is not None and not (value.get("wait_sd_ms") or 0.0) <= row.sd_ms:
+        return False
     if row.expected == PASSES:
         return fate == "passed"
     return fate == "refused" or (fate == "told" and row.expected in (TOLD, EITHER))
