@@ -23,7 +23,7 @@ from .._os.paths import Layout
 from .._os.procfs import children
 from .._os.sockets import listens
 from .._os.systemd import Systemd, UnitState
-from . import access, generations, unbegun
+from . import access, generations, importing, unbegun
 from .answers import HEALTH, Address, Answers, Asker, Why, look, unknown
 from .booting import Booting, Waiting
 from .failures import StepFailed
@@ -93,11 +93,15 @@ class Instances:
     def _never_ready(self, service: str, health: Plain, begin: float, asked: float, last: str) -> Callable[[], str]:
         """That it has not answered in time, and what its log says of that."""
         end, limit = self.clock(), float(health["boot_seconds"])
+        number = re.search(r"@([0-9]+)\.", service)
+        still = importing.words(
+            self.layout, int(number[1]) if number else 0, self._workers(self.systemd.state(service))
+        )
 
         def words() -> str:
             said = self.log_of(service)(health["path"], asked, end)
             log = f"; {said}" if said else self._log_says(service, begin, end)
-            return f"never became ready: after {limit:.0f} s {last}{log}"
+            return f"never became ready: after {limit:.0f} s {last}{still}{log}"
 
         return words
 

@@ -11,7 +11,6 @@ still, count for nobody; nor does what a worker does at its end, when it is repl
 
 from __future__ import annotations
 
-import contextlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,11 +18,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Dict, Tuple
 
+from .._os.procfs import BEAT_FILE, descriptor_of
 from .._recorder import counts
 
 LEAST_S = 1.5
 """Shorter times without a sign of life are none."""
-BEAT_FILE = "wgunicorn-"
 MOST_SCANS = 10
 STOPPED = ("T", "t")
 Key = Tuple[int, int]
@@ -90,13 +89,7 @@ class BeatFiles:
 
     def _looked_for(self, pid: int) -> str:
         """The descriptor's number, as text; empty where there is none."""
-        folder = Path(self.proc) / str(pid) / "fd"
-        with contextlib.suppress(OSError):
-            for name in sorted(os.listdir(folder), key=int):
-                with contextlib.suppress(OSError):  # a connection that is over by now
-                    if BEAT_FILE in os.readlink(folder / name):
-                        return name
-        return ""
+        return descriptor_of(pid, BEAT_FILE, self.proc)
 
 
 def is_stopped(pid: int, proc: str = "/proc") -> bool:

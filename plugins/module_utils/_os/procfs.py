@@ -8,11 +8,16 @@ missing or unreadable is `None`, never an exception: what a host does not tell i
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Iterable
 
 from .paths import under
 
 MIB = 1024 * 1024
+
+BEAT_FILE = "wgunicorn-"
+"""What a worker of Gunicorn touches while it goes on: a file without a name, which only its descriptor leads to."""
 
 
 def read_text(root: str, path: str) -> str | None:
@@ -117,3 +122,15 @@ def parent(pid: int, root: str = "/") -> int | None:
     """The process that a process is a child of; None where it has ended."""
     fields = (read_text(root, f"/proc/{pid}/stat") or "").rpartition(")")[2].split()
     return to_int(fields[1]) if len(fields) > 1 else None
+
+
+def descriptor_of(pid: int, name: str, proc: str = "/proc") -> str:
+    """The number of the process's first descriptor that leads to a file of this name, as text; empty where there is
+    none."""
+    folder = os.path.join(proc, str(pid), "fd")
+    with contextlib.suppress(OSError):
+        for number in sorted(os.listdir(folder), key=int):
+            with contextlib.suppress(OSError):  # a connection that is over by now
+                if name in os.readlink(os.path.join(folder, number)):
+                    return number
+    return ""

@@ -34,10 +34,11 @@ def broke(answer: Answer) -> bool:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Names as a part of a sentence, the first ones of many."""
+    """Names of paths as a part of a sentence, the first ones of many."""
     known = list(names)
     more = len(known) - MOST_PATHS
-    shown = [*known[:MOST_PATHS], *([f"{more} more"] if more > 0 else [])]
+    others = f"{more} other paths" if more > 1 else "1 other path"
+    shown = [*known[:MOST_PATHS], *([others] if more > 0 else [])]
     return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
@@ -78,10 +79,11 @@ class Endings:
 
     def among(self, names: Mapping[str, int]) -> bool:
         """Whether a worker ended since, while several requests were made. `names`: of those that broke off, which were
-        under way then."""
+        under way then; where one of them has ended a worker before, the others were its company."""
         newer = self._newer()
         if newer:
-            self.under_way.update(dict.fromkeys(names, 1))
+            guilty = set(names) & set(self.under_way) or set(names)
+            self.under_way.update([name for name in names if name in guilty])
         return bool(newer)
 
     def sentence(self) -> str:

@@ -21,7 +21,7 @@ from typing import Final
 from .._generation.answers import Address, Request
 from .._os.http import Answer, Ask, request, unwell
 from .._os.logged import MOST_KEPT, Log, Own, owns, told
-from .._verdict.types import Samples, Verdict
+from .._verdict.types import Samples, Verdict, short
 
 EARLIER_SECONDS = 60.0
 """So long before a trial its candidate may have been weighed."""
@@ -35,6 +35,9 @@ MOST_PATHS = 3
 
 MOMENTS = 5
 """So many of the last moments at which requests of a path failed are looked up in the log."""
+
+SLOW_S: Final = 0.5
+"""What takes longer alone is told with its time."""
 
 SILENT = "its log says nothing of it"
 
@@ -130,7 +133,7 @@ def _asked_again(samples: Samples, index: int, candidate: Candidate, began: floa
     answer, begin = _again(path, candidate)
     wrong = unwell(path, answer)
     name = f"{path.method} {path.path}"
-    answered = wrong or f"{name} answered {answer.status}"
+    answered = wrong or f"{name} answered {answer.status}{_how_late(samples, index, answer, candidate.seconds)}"
     answered += " (an empty body)" if wrong == f"{name} answered {answer.status}" and not answer.body else ""
     if candidate.log is None:
         return Failed(name, answered, well=not wrong), answer.timed_out
@@ -142,6 +145,14 @@ def _asked_again(samples: Samples, index: int, candidate: Candidate, began: floa
     lines = candidate.log.around(begin, now) if wrong else _at_its_moments(samples, index, candidate)
     cause = raised or told(lines) or SILENT
     return Failed(name, answered, cause, [own.text for own in lines[-MOST_KEPT:]], not wrong), answer.timed_out
+
+
+def _how_late(samples: Samples, index: int, answer: Answer, seconds: float) -> str:
+    """After how many seconds it answered, where it is slow, and when its requests that timed out did."""
+    took = answer.elapsed_ms / 1000.0
+    late = f" after {short(took)} s" if took >= SLOW_S else ""
+    timed_out = index < len(samples.path_kinds) and samples.path_kinds[index].get("timed out")
+    return f"{late} (under load no answer within {seconds:g} s)" if timed_out else late
 
 
 def _at_its_moments(samples: Samples, index: int, candidate: Candidate) -> list[Own]:

@@ -32,6 +32,10 @@ OF_ALL: Final[tuple[Ask, ...]] = (absolute_latency, enough_requests, whose_error
 """What the first half is not asked: it had not all of the requests."""
 
 
+COMPARED: Final = ("p50_relative", "p95_relative")
+"""Of all paths; those of one path name it."""
+
+
 @dataclass(frozen=True)
 class NewPaths:
     """The paths of a load that the live generation does not know, with the `status` that it answers. `beside`: where it
@@ -74,6 +78,17 @@ def sick_meanwhile(run: Run, new: NewPaths) -> bool:
     return new.meanwhile is not None and replace(run, baseline=new.meanwhile).sick_beside
 
 
+def _of_what_both_know(answer: Answer) -> Answer:
+    """The same, whose comparisons say of which requests they are: the report's numbers are of all."""
+    checks = [
+        replace(check, sentence=f"{check.sentence}, of the requests for what both know")
+        if check.name in COMPARED
+        else check
+        for check in answer.checks
+    ]
+    return replace(answer, checks=checks)
+
+
 def in_halves(run: Run, beside: Samples, meanwhile: Samples | None) -> Answer:
     """The answers of both halves: of a question that both were asked the worse one."""
     first = together(run, beside)
@@ -87,7 +102,7 @@ def in_halves(run: Run, beside: Samples, meanwhile: Samples | None) -> Answer:
         asked(replace(run, baseline=None), ALONE),
     ]
     if measured.outcome == PASS:
-        answers.append(asked(first, [ask for ask in CHECKS if ask not in left_out]))
+        answers.append(_of_what_both_know(asked(first, [ask for ask in CHECKS if ask not in left_out])))
     else:
         answers.append(Answer([measured]))
     worst: dict[str, Check] = {}

@@ -302,7 +302,8 @@ class Verdict:
         """The same, which says what was not compared, in its cause too where it is a pass."""
         if not uncompared:
             return self
-        cause = f"{self.cause}{NOT_COMPARED}{'; '.join(uncompared)}" if self.outcome == PASS else self.cause
+        words = ("; " if NOT_COMPARED in self.cause else NOT_COMPARED) + "; ".join(uncompared)
+        cause = f"{self.cause}{words}" if self.outcome == PASS else self.cause
         return replace(self, cause=cause, uncompared=(*self.uncompared, *uncompared))
 
     def check(self, name: str) -> Check:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from headcount_scripts import paths
 
@@ -228,6 +228,13 @@ class Tally:
         return percent(self.share) if self.total else "–"
 
 
+@dataclass(frozen=True)
+class Caught(Tally):
+    """The same, with what the judge said of each that it did not catch."""
+
+    missed: Sequence[str] = ()
+
+
 def tally(entries: Iterable[Judged], rule: str = OURS) -> Tally:
     """How many a rule stopped. Ours counts the verdict after the retry; the others know no retry."""
     if rule == OURS:
@@ -265,7 +272,10 @@ def _parted(entries: Sequence[Judged], wanted: Callable[[Judged], bool]) -> tupl
     return [entry for entry in entries if wanted(entry)], [entry for entry in entries if not wanted(entry)]
 
 
-def semi_synthetic(bench: Bench, factors: Sequence[float], seconds: int = 30) -> dict[str, dict[str, Tally]]:
+LARGEST: Final = "+50%"
+
+
+def semi_synthetic(bench: Bench, factors: Sequence[float], seconds: int = 30) -> dict[str, dict[str, Caught]]:
     """Latencies of recorded calm runs of so many seconds of a release against itself, multiplied: what the judge makes
     of them.
 
@@ -278,28 +288,33 @@ def semi_synthetic(bench: Bench, factors: Sequence[float], seconds: int = 30) ->
         data = bench.load_raw(cell) if wanted else None
         takes += [rules.Take.from_dict(pair["takes"][0]) for pair in data["pairs"]] if data else []
     takes = [take for take in takes if max(take.candidate.drift_ms, take.live.drift_ms) <= DISTURBED_MS]
-    found: dict[str, dict[str, Tally]] = {}
+    found: dict[str, dict[str, Caught]] = {}
     if len(takes) < 6:
         return found
     for kind in ("all", "tail"):
         found[kind] = {}
         for factor in factors:
-            caught = 0
+            missed = []
             for place, take in enumerate(takes):
-                one, two = (takes[(place + step) % len(takes)] for step in (3, 6))
-                retry = rules.Take(
-                    rules.joined(one.candidate, two.candidate), rules.joined(one.live, two.live), one.memory,
-                    one.live_memory, one.core_share, one.rate,
-                )  # fmt: skip
-                above = 0.0 if kind == "all" else rules.quantile(take.live.latency_ms, 0.9)
-                above_retry = 0.0 if kind == "all" else rules.quantile(retry.live.latency_ms, 0.9)
-                outcome = rules.outcome_of(_slow(take, factor, above), _slow(retry, factor, above_retry))
-                caught += bool(outcome.caught)
-            found[kind][f"+{round(100 * (factor - 1))}%"] = Tally(caught, len(takes))
+                retry = _made_of(takes[(place + 3) % len(takes)], takes[(place + 6) % len(takes)])
+                outcome = rules.outcome_of(_slow(take, factor, kind), _slow(retry, factor, kind))
+                if not outcome.caught:
+                    missed.append(f"run {place + 1}, first {outcome.first}: {outcome.cause}")
+            up = f"+{round(100 * (factor - 1))}%"
+            found[kind][up] = Caught(len(takes) - len(missed), len(takes), tuple(missed))
     return found
 
 
-def _slow(take: rules.Take, factor: float, above: float) -> rules.Take:
+def _made_of(one: rules.Take, two: rules.Take) -> rules.Take:
+    """Two runs one after the other, as the retry of a third."""
+    return rules.Take(
+        rules.joined(one.candidate, two.candidate), rules.joined(one.live, two.live), one.memory, one.live_memory,
+        one.core_share, one.rate,
+    )  # fmt: skip
+
+
+def _slow(take: rules.Take, factor: float, kind: str) -> rules.Take:
+    above = 0.0 if kind == "all" else rules.quantile(take.live.latency_ms, 0.9)
     return rules.Take(
         rules.slowed(take.candidate, factor, above), take.live, take.memory, take.live_memory, take.core_share,
         take.rate,
@@ -528,7 +543,7 @@ def _false_alarm_text(judged: Sequence[Judged], groups: Mapping[str, Sequence[Ju
     ]
 
 
-def _caught_text(judged: Sequence[Judged], synthetic: Mapping[int, Mapping[str, Mapping[str, Tally]]]) -> list[str]:
+def _caught_text(judged: Sequence[Judged], synthetic: Mapping[int, Mapping[str, Mapping[str, Caught]]]) -> list[str]:
     parts = [
         "## What is caught",
         "Profile `io`, no neighbour of ours. `all`: every wait is longer; `tail`: only the longest tenth. `caught`: "
@@ -552,6 +567,14 @@ def _caught_text(judged: Sequence[Judged], synthetic: Mapping[int, Mapping[str, 
             "numbers to the table above.",
             markdown_table(["", *header], rows),
         ]
+    # What is half as slow again must be caught: what the judge said of one that was not leads to the reason.
+    parts += [
+        f"Not caught: {kind}{header}, {seconds} s: {'; '.join(row[header].missed)}."
+        for seconds, kinds in synthetic.items()
+        for kind, row in kinds.items()
+        for header in row
+        if header == LARGEST and row[header].missed
+    ]
     whole = [entry for entry in judged if entry.whole]
     return [*parts, "### Memory", _memory(judged), "### Broken releases", _broken(whole)]
 

@@ -149,6 +149,13 @@ def test_the_rest_is_held_against_it(candidate: Mapping[str, Reply], outcome: st
     assert not any("never asked" in told for told in verdict.uncompared)
 
 
+def test_what_is_compared_says_of_which_requests_it_is() -> None:
+    load = loaded(TwoReleases({"/new": (200, 700.0)}, live={"/new": (404, 5.0)}))
+    verdict = Judging(app()).judged(load, MEMORY, None).verdict
+    assert "), of the requests for what both know; " in verdict.cause
+    assert verdict.cause.count("not compared:") == 1
+
+
 def test_a_limit_holds_for_the_new_path_too() -> None:
     load = loaded(TwoReleases({"/new": (200, 700.0)}, live={"/new": (404, 5.0)}))
     declared = app()

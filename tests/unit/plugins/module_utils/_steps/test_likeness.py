@@ -132,6 +132,8 @@ def test_it_stands_in_a_pass_before_what_was_not_compared() -> None:
     verdict = Verdict("pass", "p95 is 5 ms").without(["idle CPU"]).telling(checks)
     assert verdict.cause == f"p95 is 5 ms; {said}; not compared: idle CPU"
     assert (verdict.told, verdict.check("answer_kind:GET /").outcome) == ((said,), "pass")
+    more = verdict.without(["new path: live answers 404 to GET /x"])
+    assert more.cause.endswith("; not compared: idle CPU; new path: live answers 404 to GET /x")
     failed = Verdict("fail", "too slow").telling(checks)
     assert (failed.outcome, failed.cause, failed.told) == ("fail", "too slow", (said,))
     assert failed.telling([]) == failed

@@ -116,8 +116,23 @@ def test_the_first_answers_of_a_new_worker_do_not_count() -> None:
     assert [endings.met(name, GOOD) for name in ("GET /", "GET /", "GET /b", "GET /b")] == [True, True, True, False]
 
 
+def test_what_was_asked_beside_the_one_that_ends_workers_is_not_named() -> None:
+    ends: list[WorkerEnd] = []
+    endings = Endings(lambda: ends)
+    ends.append(WorkerEnd(1, 9, False, "exited with status 1"))
+    endings.met("GET /exit", GONE)
+    assert not endings.among({"GET /": 1})
+    ends.append(WorkerEnd(2, 10, False, "exited with status 1"))
+    assert endings.among({"GET /": 3, "GET /exit": 1})
+    assert endings.sentence().endswith("(exited with status 1), while GET /exit was under way")
+    alone = Endings(lambda: ends)
+    ends.append(WorkerEnd(3, 11, False, "killed by SIGKILL"))
+    assert alone.among({"GET /": 3, "GET /b": 1})
+    assert alone.sentence().endswith("(killed by SIGKILL), while GET / and GET /b were under way")
+
+
 @pytest.mark.parametrize(
-    ("names", "said"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abcde"), "a, b, c and 2 more")]
+    ("names", "said"), [([], ""), (["a"], "a"), (["a", "b"], "a and b"), (list("abcde"), "a, b, c and 2 other paths")]
 )
 def test_many_names_are_counted(names: list[str], said: str) -> None:
     assert listed(names) == said

@@ -94,6 +94,12 @@ def test_after_a_path_without_an_answer_no_more_are_asked() -> None:
     )
 
 
+def test_one_that_is_slow_alone_is_told_with_its_time_and_that_of_the_load() -> None:
+    late = replace(samples(0), status=[200] * 59 + [0], path_kinds=[{"timed out": 1}, {}])
+    said = Server(replace(FINE, elapsed_ms=4000.0)).why(late)
+    assert said.startswith("asked again, GET / answered 200 after 4 s (under load no answer within 5 s)")
+
+
 def test_one_that_fails_now_and_then_is_asked_until_it_does() -> None:
     server = Server(FINE, FINE, BROKEN)
     assert "asked again, GET / answered 500" in server.why(samples(0))
