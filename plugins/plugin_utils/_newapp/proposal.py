@@ -389,7 +389,8 @@ def _names(draft: Draft, app: Imported) -> None:
     elif app.other_host is not None:
         draft.ask(
             f"which names do users ask for? It answers {app.other_host} to any but {app.host or LOCAL}, which "
-            "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)"
+            "Headcount asks for (ALLOWED_HOSTS of Django, SERVER_NAME or TRUSTED_HOSTS of Flask; host in its entry)",
+            must=app.other_host == 400 and app.host in ("", LOCAL),  # which is the name of no user
         )
 
 
