@@ -12,6 +12,7 @@ from typing import Final
 from .._display.text import listed
 from .draft import Draft
 from .inside.settings import TEMPORARY
+from .prepared import is_below
 from .survey import FILE_OF_SETTINGS, kept_at
 from .types import Imported, Variable
 
@@ -104,10 +105,17 @@ def _ask_relative(draft: Draft) -> None:
     something there by their names."""
     said = {*_said(draft), *draft.app.required}
     own = {item.name: item.default or "" for item in draft.app.variables if item.name not in said and _is_below(item)}
-    made = [name for name, default in own.items() if default and _is_made(default, draft.app)]
+    left = _left(draft)
+    made = [name for name, default in own.items() if default and _is_made(default, left)]
     named = [name for name in own if name not in made and _is_kept_place(name)]
     _ask_of_places(draft, {name: own[name] for name in made}, must=True)
     _ask_of_places(draft, {name: own[name] for name in named}, must=any(own[name] for name in named))
+
+
+def _left(draft: Draft) -> list[str]:
+    """What it wrote that does not lead to its data."""
+    led = [*draft.found.leads, *draft.found.anew]
+    return [path for path in draft.app.written if not (is_below(path, led) or is_below(f"{path}/", led))]
 
 
 def _is_kept_place(name: str) -> bool:
@@ -131,9 +139,9 @@ def _is_below(item: Variable) -> bool:
     return not (default.startswith(("/", "~", "{")) or "://" in default or _PASSING.search(item.name))
 
 
-def _is_made(default: str, app: Imported) -> bool:
+def _is_made(default: str, written: Sequence[str]) -> bool:
     place = posixpath.normpath(default)
-    return any(f"{path.removeprefix('./')}/".startswith(f"{place}/") for path in app.written)
+    return any(f"{path.removeprefix('./')}/".startswith(f"{place}/") for path in written)
 
 
 def _temporary(draft: Draft) -> Iterator[tuple[str, str]]:

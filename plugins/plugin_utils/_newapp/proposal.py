@@ -277,6 +277,7 @@ def _data(draft: Draft) -> None:
     paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), paths)])
     _put_data(draft, paths)
     _written(draft, [*paths, *led], [path_of(uri) for uri in local])
+    _linked(draft)
     _homeless(draft, local, paths)
     if not local and database and database not in given:
         draft.ask(
@@ -325,6 +326,27 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
         )
 
 
+def _linked(draft: Draft) -> None:
+    """Asks about folders in which it makes links into its release."""
+    if draft.found.anew:
+        shown = [_with_place(draft, folder) for folder in draft.found.anew]
+        does = "does not start without them" if draft.found.writes else "goes on without them"
+        draft.ask(
+            f"where is it to make the links that it makes in {listed(shown, 4)}? They lead into its release, which is "
+            f"read-only on a host, and it {does}. data.paths is no place for them: it would keep them for longer than "
+            "the release that they lead into. Have them made before the code is shipped, or its settings name a folder "
+            "below /tmp, which each generation has for itself",
+            must=draft.found.writes,
+        )
+
+
+def _with_place(draft: Draft, path: str) -> str:
+    """A path with the line of the code that writes there, or to what is in it."""
+    below = f"{path.rstrip('/')}/"
+    at = next((at for name, at in draft.app.written_at.items() if at and f"{name}/".startswith(below)), "")
+    return f"{path} ({at})" if at else path
+
+
 def _beside(draft: Draft, paths: Sequence[str]) -> list[str]:
     """Database files beside the code, which nothing has opened here; none in the folder that a package runs in, where
     data.paths leads nothing."""
@@ -346,17 +368,20 @@ def _written(draft: Draft, paths: Sequence[str], databases: Sequence[str]) -> No
 
 def _beside_its_code(draft: Draft, inside: Sequence[str], paths: Sequence[str]) -> None:
     """The same of what is `inside` the folder of its code."""
-    left = [path for path in inside if not is_below(path, paths) and not is_below(f"{path}/", paths)]
-    if draft.found.writes and (left or not any(map(is_kept, draft.app.written))):
+    places = [*paths, *draft.found.anew]
+    left = [path for path in inside if not is_below(path, places) and not is_below(f"{path}/", places)]
+    shown = [_with_place(draft, path) for path in left]
+    if draft.found.writes and (left or not (draft.found.anew or any(map(is_kept, draft.app.written)))):
+        where = "" if shown != left else _where(draft)
         draft.ask(
-            f"where is it to write {listed(left or ['its files'], 4)}? It does so while it is imported, and a "
-            f"release is read-only on a host{_where(draft)}: let it log to standard error, and name in data.paths what "
+            f"where is it to write {listed(shown or ['its files'], 4)}? It does so while it is imported, and a "
+            f"release is read-only on a host{where}: let it log to standard error, and name in data.paths what "
             "it keeps",
             must=True,
         )
     elif left and not draft.found.writes:
         draft.ask(
-            f"it tries to write {listed(left, 4)} into its own folder, which is read-only on a host, and goes on "
+            f"it tries to write {listed(shown, 4)} into its own folder, which is read-only on a host, and goes on "
             "without: is that right?"
         )
 

@@ -16,7 +16,7 @@ import re
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -25,7 +25,8 @@ from typing import Final
 from ...module_utils._os.secrecy import printable
 from ...module_utils._release.leads import INSTANCE, SEED, lay_leads, place_of
 from .._edge import Json
-from .._wheels.tools import run
+from .._wheels.tools import WheelhouseError, essence, run
+from . import changes
 from .inside.asking import BUSY
 from .types import LATE, Error, Imported, Page, Variable, Weighed
 
@@ -46,18 +47,20 @@ WEIGH_SECONDS: Final = 3.0
 MEMORY_MIB: Final = 3072
 _MARGIN_SECONDS: Final = 45.0
 _GIT_SECONDS: Final = 60.0
+_COPY_SECONDS: Final = 300.0
 _NO_HOME: Final = "/nonexistent"
 _SAID: Final = 4000
 _MOST_DISKS: Final = 40
 _DISK: Final = re.compile(r"(ext\d|xfs|btrfs|zfs|f2fs|bcachefs|nfs\d?|cifs|vfat|overlay|tmpfs|9p|virtiofs|fuse\S*) ")
 
 # $1 the scratch folder, $2 the folders of the release, one a line, the first of them the working directory (read-only
-# when $3 is ro), $4 the mount points of disks, one a line, $5 folders that are needed of those that are hidden, $6 what
-# is hidden, both one a line; the command follows. Everything is read-only but the scratch folder, where the app's data
-# is, and /tmp, which is an empty one, as it is to a service that is protected. The scratch folder may lie in what is
-# hidden, and so may the Python: they are kept at /mnt meanwhile. The command has no capability and cannot get one, so
-# that it undoes nothing of this; and as it may be root's by its number, what root reaches without one is kept from it
-# too: devices, the kernel's settings, the sockets of services below /run, passwords and keys.
+# where $3 is empty, else copies in that folder, by their turn, are in their place), $4 the mount points of disks, one a
+# line, $5 folders that are needed of those that are hidden, $6 what is hidden, both one a line; the command follows.
+# Everything is read-only but the scratch folder, where the app's data is, and /tmp, which is an empty one, as it is to
+# a service that is protected. The scratch folder may lie in what is hidden, and so may the Python: they are kept at
+# /mnt meanwhile. The command has no capability and cannot get one, so that it undoes nothing of this; and as it may be
+# root's by its number, what root reaches without one is kept from it too: devices, the kernel's settings, the sockets
+# of services below /run, passwords and keys.
 _SHELL: Final = """
 set -e
 mount --make-rprivate /
@@ -89,8 +92,10 @@ for place in /proc/sys /proc/sysrq-trigger /proc/irq /proc/bus; do read_only "$p
 while read -r _ _ _ _ place _; do
   case "$place" in /sys|/sys/*) mount -o remount,bind,ro "$place" 2>/dev/null || true;; esac
 done < /proc/self/mountinfo
-if [ "$3" = ro ]; then
+if [ -z "$3" ]; then
   printf "%s" "$2" | while read -r folder; do mount --bind "$folder" "$folder"; mount -o remount,bind,ro "$folder"; done
+else
+  printf "%s" "$2" | cat -n | while read -r number folder; do mount --bind "$3/$number" "$folder"; done
 fi
 echo "$4" | while read -r disk; do mount -o remount,bind,ro "$disk" 2>/dev/null || true; done
 cd "$(printf "%s" "$2" | head -n 1)"
@@ -235,9 +240,15 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     question.write_text(json.dumps(asked), encoding="utf-8")
     seconds = BUSY * (IMPORT_SECONDS + ASK_SECONDS + weigh_seconds) + _MARGIN_SECONDS
     lead(place.scratch, place.leads)
+    written: dict[str, str] = {}
     try:
         program = place.scratch / "program"
-        said, late = _run(_argv(place, [place.python, "-I", "-c", _START, program, question]), place, seconds)
+        with _free(place) as copies:
+            argv = _argv(place, [place.python, "-I", "-c", _START, program, question], copies)
+            said, late = _run(argv, place, seconds)
+            for folder, copy in copies.items():
+                own = folder == place.root or place.code.is_relative_to(folder)
+                written.update(changes.of(folder, copy) if own else {})
     finally:
         _unlead(place.scratch, place.leads)
     try:
@@ -247,7 +258,34 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
             return Imported(module=module, error=Error(LATE, f"it did not end within {seconds:g} s"))
         words = f"its Python ended: {_last(said) or 'it said nothing'}"
         return Imported(module=module, error=Error("Ended", words))
+    answer = {**answer, "written": {**written, **answer.get("written", {})}}
     return replace(_with_last_words(read(answer, place), said, place), module=module, said=said[-_SAID:])
+
+
+@contextlib.contextmanager
+def _free(place: Place) -> Iterator[dict[Path, Path]]:
+    """Copies of the folders of a release that may be written, which stand in for them; none where it may not be. What
+    is written there is gone afterwards: the release is as it was for who looks at it next."""
+    copies: dict[Path, Path] = {}
+    where = place.scratch / "written"
+    if place.writable and best().mounts:
+        where.mkdir()
+        for turn, folder in enumerate(_release(place), 1):
+            copies[folder] = where / str(turn)
+            done = run(
+                ["cp", "--archive", "--reflink=auto", "--no-target-directory", folder, copies[folder]], _COPY_SECONDS
+            )
+            if done.status:
+                raise WheelhouseError(f"{folder} could not be copied: {essence(done.text)}")
+    try:
+        yield copies
+    finally:
+        shutil.rmtree(where, ignore_errors=True)
+
+
+def _release(place: Place) -> list[Path]:
+    """The folders of a release, the working directory first."""
+    return [place.root, *(folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder))]
 
 
 def _furnish(place: Place) -> None:
@@ -274,17 +312,16 @@ def _with_last_words(found: Imported, said: str, place: Place) -> Imported:
     return replace(found, error=replace(error, missing_variables=tuple(missing)))
 
 
-def _argv(place: Place, command: Sequence[str | Path]) -> list[str]:
+def _argv(place: Place, command: Sequence[str | Path], copies: Mapping[Path, Path]) -> list[str]:
     words = [str(word) for word in command]
     sandbox = best()
     if not sandbox.mounts:
         return [*sandbox.argv, *words]
-    mode = "rw" if place.writable else "ro"
+    free = str(next(iter(copies.values())).parent) if copies else ""
     disks = "\n".join(disks_of(Path("/proc/self/mountinfo").read_text(encoding="utf-8")))
-    environment_of = [folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder)]
     hidden = hidden_places()
-    release, needed, away = map(_lines, ([place.root, *environment_of], pythons_hidden(place, hidden), hidden))
-    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, mode, disks, needed, away, *words]
+    release, needed, away = map(_lines, (_release(place), pythons_hidden(place, hidden), hidden))
+    return [*sandbox.argv, "sh", "-c", _SHELL, "sh", str(place.scratch), release, free, disks, needed, away, *words]
 
 
 def _lines(paths: Sequence[Path]) -> str:
@@ -351,7 +388,6 @@ def _last(said: str) -> str:
 def read(answer: Json, place: Place) -> Imported:
     """The answer of the program, with paths as they are within the project."""
     error, config, setup = answer.get("error"), answer.get("config", {}), answer.get("setup", {})
-    written = {_written(path, place): kind for path, kind in answer.get("written", {}).items()}
     return Imported(
         module="",
         target=str(answer.get("target", "")),
@@ -366,7 +402,8 @@ def read(answer: Json, place: Place) -> Imported:
         pages=tuple(Page(**item) for item in answer.get("asked", ())),
         weighed=tuple(Weighed(**item) for item in answer.get("weighed", ())),
         variables=tuple(_variable(name, known, place) for name, known in sorted(answer.get("variables", {}).items())),
-        written={path: kind for path, kind in written.items() if path},
+        written=_in_project(answer.get("written", {}), place),
+        written_at={path: _within(at, place) for path, at in _in_project(answer.get("written_at", {}), place).items()},
         databases=tuple(dict.fromkeys(_address(uri, place) for uri in config.get("databases", ()))),
         other_host=answer.get("other_host"),
         host=str(answer.get("host", "")),
@@ -402,6 +439,12 @@ def _error(error: Json, place: Place) -> Error:
     )
 
 
+def _in_project(by_path: Json, place: Place) -> dict[str, str]:
+    """What is known of paths that were written, by these as they are within the project."""
+    found = {_written(path, place): str(what) for path, what in by_path.items()}
+    return {path: what for path, what in found.items() if path}
+
+
 def _written(path: str, place: Place) -> str:
     """A path as `data.paths` has it; that of Flask's own folder; one that begins with `./` is in the working directory
     of a package."""
@@ -435,7 +478,7 @@ def _address(text: str, place: Place) -> str:
 
 def _within(path: str, place: Place) -> str:
     """A path as it is within the project, absolute where it lies elsewhere, "" for what is the sandbox's own."""
-    for root in (place.root, *place.own):
+    for root in filter(None, (place.root, place.installed, *place.own)):
         if path.startswith(f"{root}/"):
             return path[len(str(root)) + 1 :]
     for item in place.beside:

@@ -36,7 +36,8 @@ class Found:
     """What came of the candidates: the app, or None; and why each one that was tried is not it, in order.
 
     `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that;
-    `leads`: what leads to the app's data in its stead, as `data.paths` has it.
+    `leads`: what leads to the app's data in its stead, as `data.paths` has it; `anew`: folders in which it makes links
+    into its release, which data would keep for longer than that.
     `unreached`: what failed only because a peer that it calls while it is imported is out of reach here, or because it
     takes longer than there is time; with `cannot` what could not be looked at at all, and why. `folders`: those in the
     app's data that it needs to be there; `repositories`: those of them that it needs to be repositories of git.
@@ -47,6 +48,7 @@ class Found:
     writes: bool = False
     streams: tuple[str, ...] = ()
     leads: tuple[str, ...] = ()
+    anew: tuple[str, ...] = ()
     unreached: Imported | None = None
     folders: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
@@ -182,7 +184,10 @@ def _writing(
         if again.found:
             return Found(replace(again, required=required, candidate=candidate), streams=(name,))
     free = replace(app, required=required, candidate=candidate)
-    return _led(free, there, tight, look) or Found(free, ((candidate, error),), writes=True)
+    led = _led(free, there, tight, look)
+    if led is None:
+        return Found(free, ((candidate, error),), writes=True)
+    return replace(led, failed=((candidate, error),), writes=True) if led.anew else led
 
 
 MOST_LEADS: Final = 6
@@ -191,14 +196,26 @@ MOST_LEADS: Final = 6
 def _led(app: Imported, there: Set[str], place: Place, look: Look) -> Found | None:
     """The app where what it writes beside its code leads to its data; None where that is not it."""
     written = {path: kind for path, kind in app.written.items() if not (place.kept and is_kept(path))}
-    leads = leads_of(written, there)
-    if not 0 < len(leads) <= MOST_LEADS:
+    anew = linked(written)
+    leads = tuple(path for path in leads_of(written, there) if not f"{path}/".startswith(anew or "//"))
+    if not 0 < len(leads) + len(anew) <= MOST_LEADS:
         return None
-    again = look(replace(place, leads=leads), app.candidate.module, app.candidate.target)
+    again = look(replace(place, leads=(*leads, *anew)), app.candidate.module, app.candidate.target)
     if not again.found:
         return None
     setup, made = (again.setup, again.made) if again.setup else (app.setup, app.made)  # once made, they are there
-    return Found(replace(again, required=app.required, candidate=app.candidate, setup=setup, made=made), leads=leads)
+    written_at = {**app.written_at, **again.written_at}
+    found = replace(
+        again, required=app.required, candidate=app.candidate, setup=setup, made=made, written_at=written_at
+    )
+    return Found(found, leads=leads, anew=anew)
+
+
+def linked(written: Mapping[str, str]) -> tuple[str, ...]:
+    """The folders of the project in which an app makes links into the project; each ends in `/`."""
+    links = sorted(path for path, kind in written.items() if kind == "link")
+    folders = [path.rpartition("/")[0] for path in links if not path.startswith(("/", "./", "../"))]
+    return tuple(dict.fromkeys(f"{folder}/" for folder in folders if folder))
 
 
 def is_kept(path: str) -> bool:
@@ -212,13 +229,13 @@ def leads_of(written: Mapping[str, str], there: Set[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
     for path, kind in sorted(written.items()):
         parts = path.split("/")
-        if path.startswith(("/", "./", "../")):
+        if path.startswith(("/", "./", "../")) or kind in ("link", "gone"):
             continue
         new = next((end for end in range(1, len(parts)) if "/".join(parts[:end]) not in there), len(parts))
         lead = "/".join(parts[:new])
         if new < len(parts) or kind == "folder":
             found[f"{lead}/"] = None
-        elif "." in parts[-1].lstrip("."):  # else it would be a folder
+        elif "." in parts[-1].lstrip(".") and kind != "moved":  # else it would be a folder; a move replaces a link
             found[lead] = None
     return tuple(item for item in found if item.rstrip("/") not in there or not item.endswith("/"))
 

@@ -172,7 +172,8 @@ class Variable:
 class Imported:
     """What importing a module showed. `stage` is how far it came: import, ask, weigh or done.
 
-    `written`: paths that it wrote to (within the project: relative) and what: file, folder or sqlite.
+    `written`: paths that it wrote to (within the project: relative) and what: file, folder, sqlite, link (one into the
+    project), moved (what another file became) or gone; `written_at`: FILE:LINE of its code that did.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `host`: the name that it was asked by. `other_host`: what its pages answer where they are asked for by a name that
     nobody told the app; None where that is the same.
@@ -200,6 +201,7 @@ class Imported:
     weighed: tuple[Weighed, ...] = ()
     variables: tuple[Variable, ...] = ()
     written: Mapping[str, str] = field(default_factory=dict)
+    written_at: Mapping[str, str] = field(default_factory=dict)
     databases: tuple[str, ...] = ()
     other_host: int | None = None
     host: str = ""

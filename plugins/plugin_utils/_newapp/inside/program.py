@@ -125,6 +125,7 @@ class Answer:
         self.data.update(
             variables=seen.variables,
             written=seen.written,
+            written_at=seen.written_at,
             peers=list(seen.peers),
             machine=of_the_machine(list(seen.programs)),
             libraries=sorted({name.partition(".")[0] for name in list(sys.modules) if not name.startswith("_")}),

@@ -21,7 +21,21 @@ NOT_SETTINGS = re.compile(
 )
 
 
-EVENTS = ("open", "os.mkdir", "sqlite3.connect", "socket.bind", "socket.connect", "socket.getaddrinfo")
+# The events of what changes a disk, by which of their arguments is the path, and what that makes of it.
+CHANGES = {
+    "open": (0, "file"),
+    "os.truncate": (0, "file"),
+    "os.mkdir": (0, "folder"),
+    "sqlite3.connect": (0, "sqlite"),
+    "os.link": (1, "link"),
+    "os.symlink": (1, "link"),
+    "os.rename": (1, "moved"),
+    "os.remove": (0, "gone"),
+    "os.rmdir": (0, "gone"),
+}
+EVENTS = (*CHANGES, "socket.bind", "socket.connect", "socket.getaddrinfo")
+MOST_WRITTEN = 200
+MOST_FRAMES = 64
 
 
 class Known(TypedDict):
@@ -45,6 +59,7 @@ class Seen:
         self.project = tuple(place if os.path.isfile(place) else place + os.sep for place in places)
         self.variables: dict[str, Known] = {}
         self.written: dict[str, str] = {}
+        self.written_at: dict[str, str] = {}
         self.peers: dict[str, None] = {}
         self.programs: dict[str, None] = {}
         self.stage = "import"
@@ -84,8 +99,8 @@ class Seen:
 
     def event(self, name: str, arguments: tuple[Any, ...]) -> None:
         """An audit event of Python."""
-        if name in ("open", "os.mkdir", "sqlite3.connect"):
-            self._file(name, arguments)
+        if name in CHANGES:
+            self._change(name, arguments)
         elif name == "socket.bind" and self.stage == "import":
             address = arguments[1]
             if isinstance(address, tuple) and len(address) >= 2 and address[1]:
@@ -105,25 +120,65 @@ class Seen:
         if isinstance(program, (str, bytes, os.PathLike)):
             self.programs[os.fsdecode(program)] = None
 
-    def _file(self, name: str, arguments: tuple[Any, ...]) -> None:
-        path = arguments[0]
-        if name == "open":
-            mode, flags = arguments[1], arguments[2]
-            writes = any(letter in mode for letter in "wax+") if isinstance(mode, str) else False
-            writes = writes or bool(isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
-            if not writes:
-                return
-        if not isinstance(path, (str, bytes, os.PathLike)):
+    def _change(self, name: str, arguments: tuple[Any, ...]) -> None:
+        """Note what is written, made or removed; whether that succeeds is not known yet."""
+        at, kind = CHANGES[name]
+        if (name == "open" and not _writes(arguments[1], arguments[2])) or _in_open_folder(name, arguments):
             return
-        text = os.fsdecode(path)
-        if not text or text == ":memory:" or text.startswith(("file::memory:", "/dev/", "/proc/")):
+        path = _path(arguments[at])
+        if not path or "__pycache__" in path or path.startswith((self.result, "/dev/", "/proc/")):
             return
-        if "__pycache__" in text or text.startswith(self.result):
-            return
-        kind = {"open": "file", "os.mkdir": "folder", "sqlite3.connect": "sqlite"}[name]
-        if len(self.written) < 200:
-            path = os.path.abspath(text.removeprefix("file:"))
-            self.written.setdefault(re.sub("^//", "/", path), kind)  # which abspath leaves, and means the same here
+        if kind == "link":
+            kind = "link" if self._is_in_project(_leads_to(name, arguments[0], path)) else "file"
+        if kind == "moved":
+            self._note(_path(arguments[0]), "gone")
+        if kind != "gone" or os.path.lexists(path):
+            self._note(path, kind)
+
+    def _note(self, path: str, kind: str) -> None:
+        if path and path not in self.written and len(self.written) < MOST_WRITTEN:
+            self.written[path] = kind
+            frame: FrameType | None = sys._getframe(3)
+            for _ in range(MOST_FRAMES):
+                if frame is None:
+                    break
+                if self.is_own(frame.f_code.co_filename):
+                    self.written_at[path] = f"{os.path.realpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+                    break
+                frame = frame.f_back
+
+    def _is_in_project(self, path: str) -> bool:
+        return f"{os.path.realpath(path)}{os.sep}".startswith(self.project)
+
+
+def _writes(mode: object, flags: object) -> bool:
+    """Whether a file is opened for writing."""
+    named = isinstance(mode, str) and any(letter in mode for letter in "wax+")
+    return named or bool(isinstance(flags, int) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT))
+
+
+def _in_open_folder(name: str, arguments: tuple[Any, ...]) -> bool:
+    """Whether a path begins in a folder that is open, and not in the working directory."""
+    folders = arguments[2:] if name in ("os.mkdir", "os.link", "os.symlink", "os.rename") else arguments[1:]
+    return name in ("os.mkdir", "os.link", "os.symlink", "os.rename", "os.remove", "os.rmdir") and any(
+        isinstance(folder, int) and folder != -1 for folder in folders
+    )
+
+
+def _path(given: object) -> str:
+    """The path of a file that is given, whole; "" where it is none."""
+    if not isinstance(given, (str, bytes, os.PathLike)):
+        return ""
+    text = os.fsdecode(given)
+    if not text or text == ":memory:" or text.startswith("file::memory:"):
+        return ""
+    return re.sub("^//", "/", os.path.abspath(text.removeprefix("file:")))  # which abspath leaves, and means the same
+
+
+def _leads_to(name: str, given: object, link: str) -> str:
+    """Where a link leads: a symbolic one from the folder that it is in."""
+    text = os.fsdecode(given) if isinstance(given, (str, bytes, os.PathLike)) else ""
+    return os.path.join(os.path.dirname(link), text) if name == "os.symlink" else os.path.abspath(text)
 
 
 class Watched(os._Environ[str]):

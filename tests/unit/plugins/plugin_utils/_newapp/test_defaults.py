@@ -233,3 +233,10 @@ def test_a_place_below_where_it_runs_is_asked_about(
     found = made(replace(APP, variables=(variable,), written=written))
     about = [one.must for one in found.questions if f"where is it to keep what is in {variable.name}" in one.text]
     assert about == ([] if first is None else [first])
+
+
+def test_a_place_of_which_all_that_is_written_leads_to_the_data_is_not_asked_about() -> None:
+    app = replace(APP, variables=(Variable("APP_ROOT", "app"),), written={"app/up": "folder", "app/up/a.txt": "file"})
+    assert [text for text in asked(app) if "APP_ROOT (app)" in text]
+    found = propose(Subject({"path": "../paste"}, "paste", ""), Hints(), Found(app, leads=("app/up/",)))
+    assert not [text for text in questions_text(found.questions) if "APP_ROOT" in text]

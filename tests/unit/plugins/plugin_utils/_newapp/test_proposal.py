@@ -158,6 +158,20 @@ def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
     assert logged.entry["environment"] == {"LOG_TO_STDOUT": "1"}
 
 
+@pytest.mark.parametrize("writes", [True, False])
+def test_links_that_it_makes_into_its_release_are_asked_about(writes: bool) -> None:
+    app = replace(
+        APP,
+        written={"app/build/a.css": "link", "bangs.json": "file"},
+        written_at={"app/build/a.css": "app/__init__.py:224"},
+    )
+    found = proposal(app, leads=("bangs.json",), anew=("app/build/",), writes=writes)
+    assert found.entry["data"] == {"paths": ["bangs.json"]}
+    (question,) = found.questions
+    assert "the links that it makes in app/build/ (app/__init__.py:224)" in question.text
+    assert question.must is writes
+
+
 def test_its_life_is_asked_about() -> None:
     hints = Hints(
         processes=(Process("worker", "rq worker", "Procfile"),),

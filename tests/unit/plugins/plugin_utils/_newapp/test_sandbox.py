@@ -573,3 +573,39 @@ def test_the_command_of_its_own_that_makes_the_tables_is_found(
     assert (pages["/"].status, pages["/well"].status, found.setup) == (status, 200, setup)
     assert found.made == (("instance/shop.sqlite",) if setup else ())
     assert setup or pages["/"].error == "OperationalError: no such table: item"
+
+
+@needs_mounts
+@pytest.mark.parametrize(
+    ("makes", "path", "kind"),
+    [
+        ("os.symlink(HERE + '/data.txt', HERE + '/build/a.txt')", "build/a.txt", "link"),
+        ("os.symlink('../data.txt', HERE + '/build/a.txt')", "build/a.txt", "link"),
+        ("os.symlink('/etc/hosts', HERE + '/build/a.txt')", "build/a.txt", "file"),
+        ("os.link(HERE + '/data.txt', HERE + '/build/a.txt')", "build/a.txt", "link"),
+        ("os.rename(HERE + '/data.txt', HERE + '/build/a.txt')", "build/a.txt", "moved"),
+        ("shutil.copy(HERE + '/data.txt', HERE + '/build/a.txt')", "build/a.txt", "file"),
+        ("os.remove(HERE + '/data.txt')", "data.txt", "gone"),
+        ("subprocess.run(['ln', '-s', '../data.txt', HERE + '/build/a.txt'], check=True)", "build/a.txt", "link"),
+        ("subprocess.run(['mkdir', HERE + '/build/a'], check=True)", "build/a", "folder"),
+    ],
+)
+def test_what_an_app_changes_in_its_release_is_seen_and_gone_for_who_looks_next(
+    at: Place, makes: str, path: str, kind: str
+) -> None:
+    (at.root / "build").mkdir()
+    text = f"import os, shutil, subprocess\nHERE = os.path.dirname(__file__)\n{makes}\n{WSGI.format(name='app')}"
+    tight = imported(at, text)
+    assert tight.error is not None
+    free = look(replace(at, writable=True), "shop", "", weigh_seconds=0.1)
+    assert (free.error, free.written.get(path)) == (None, kind)
+    by_python = "subprocess.run" not in makes
+    assert free.written_at.get(path) == ("shop.py:3" if by_python else None)
+    assert sorted(item.name for item in at.root.iterdir()) == ["build", "data.txt", "shop.py"]
+    assert not list((at.root / "build").iterdir())
+    assert not (at.scratch / "written").exists()
+
+
+def test_what_is_not_there_is_not_removed(at: Place) -> None:
+    text = "import os\ntry: os.remove('app.pid')\nexcept OSError: pass\n"
+    assert imported(at, f"{text}{WSGI.format(name='app')}").written == {}

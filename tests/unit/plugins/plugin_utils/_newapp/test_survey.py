@@ -362,3 +362,24 @@ def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
     found = survey([Candidate("shop")], lambda _: PLACE, Hints(), Looking(answer))
     assert found.app is not None
     assert list(found.app.required) == ["SHOP_SECRET"]
+
+
+def test_links_into_the_release_lead_to_no_data(tmp_path: Path) -> None:
+    (tmp_path / "static" / "build").mkdir(parents=True)
+    at = Place(tmp_path, tmp_path, Path("/venv/bin/python"))
+    writes = {"bangs.json": "file", "static/build/a.css": "link"}
+    refused = Error("OSError", "[Errno 30] Read-only file system: 'bangs.json'", read_only=True)
+
+    def answer(place: Place, module: str, target: str) -> Imported:
+        if place.writable or set(place.leads) == {"bangs.json", "static/build/"}:
+            return replace(FOUND, written=writes)
+        return failing(refused, written=writes)
+
+    found = survey([Candidate("shop")], lambda _: at, Hints(), Looking(answer))
+    assert found.app is not None
+    assert (found.leads, found.anew, found.writes) == (("bangs.json",), ("static/build/",), True)
+
+
+@pytest.mark.parametrize(("kind", "led"), [("file", ("a.json",)), ("moved", ()), ("link", ()), ("gone", ())])
+def test_a_link_in_the_place_of_a_file_is_for_what_is_written_through_it(kind: str, led: tuple[str, ...]) -> None:
+    assert leads_of({"a.json": kind}, {"a.json", "."}) == led
