@@ -240,40 +240,49 @@ def procfile(text: str) -> Iterator[tuple[str, str]]:
 
 @dataclass(frozen=True)
 class Image:
-    """What a Dockerfile says: the command of its last stage, variables, the working directory, the first port,
-    what its build runs."""
+    """What a Dockerfile says: the command of its last stage, variables, the working directory, the first port, what its
+    build runs, and what goes before the command."""
 
     command: str = ""
     variables: tuple[tuple[str, str], ...] = ()
     workdir: str = ""
     port: str = ""
     runs: tuple[str, ...] = ()
+    entry: str = ""
 
 
 def dockerfile(text: str) -> Image:
-    """The last stage of a Dockerfile."""
-    image = Image()
-    entry = ""
+    """The last stage of a Dockerfile, with what it has of those that it is made from."""
+    image, stage = Image(), ""
+    stages: dict[str, Image] = {}
     joined = re.sub(r"\\\s*\n", " ", "\n".join(line for line in text.splitlines() if not line.lstrip().startswith("#")))
     for line in joined.splitlines():
         word, _, rest = line.strip().partition(" ")
-        rest = rest.strip()
-        word = word.upper()
-        if word == "FROM":
-            image, entry = Image(), ""
-        elif word == "CMD":
-            image = replace(image, command=_exec_form(rest))
-        elif word == "ENTRYPOINT":
-            entry = _exec_form(rest)
-        elif word == "ENV":
-            image = replace(image, variables=(*image.variables, *_env(rest)))
-        elif word == "RUN":
-            image = replace(image, runs=(*image.runs, _exec_form(rest)))
-        elif word == "WORKDIR":
-            image = replace(image, workdir=rest)
-        elif word == "EXPOSE" and rest:
-            image = replace(image, port=image.port or rest.split("/")[0].split()[0])
-    return replace(image, command=" ".join(part for part in (entry, image.command) if part))
+        if word.upper() == "FROM":
+            stages[stage] = image
+            words = [part for part in rest.lower().split() if not part.startswith("--")]
+            image = stages.get(words[0], Image()) if words else Image()
+            stage = words[-1] if words[1:2] == ["as"] else ""
+        else:
+            image = _instructed(image, word.upper(), rest.strip())
+    return replace(image, command=" ".join(part for part in (image.entry, image.command) if part))
+
+
+def _instructed(image: Image, word: str, rest: str) -> Image:
+    """An image after one more line of its Dockerfile."""
+    if word == "CMD":
+        return replace(image, command=_exec_form(rest))
+    if word == "ENTRYPOINT":
+        return replace(image, entry=_exec_form(rest))
+    if word == "ENV":
+        return replace(image, variables=(*image.variables, *_env(rest)))
+    if word == "RUN":
+        return replace(image, runs=(*image.runs, _exec_form(rest)))
+    if word == "WORKDIR":
+        return replace(image, workdir=rest)
+    if word == "EXPOSE" and rest:
+        return replace(image, port=image.port or rest.partition("/")[0].partition(" ")[0])
+    return image
 
 
 def _exec_form(text: str) -> str:

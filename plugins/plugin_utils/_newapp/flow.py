@@ -396,7 +396,8 @@ def _make(found: Given, scratch: Path, tools: Tools, is_tree: bool = False) -> M
 
 
 def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[Candidate]:
-    """The sure hints, what the code holds, the other hints; a hint of a module that the code holds has its folder."""
+    """The sure hints, what the code holds, the other hints, scripts that have the app for something else; a hint of a
+    module that the code holds has its folder."""
     folders = {item.module: item.path for item in scanned}
     likely = {item.module: item.likely for item in scanned}
     known = [
@@ -404,7 +405,8 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
         for item in named
     ]
     sure = [item for item in known if item.certain]
-    return [*sure, *scanned, *(item for item in known if not item.certain)]
+    apps, scripts = [item for item in scanned if not item.script], [item for item in scanned if item.script]
+    return [*sure, *apps, *(item for item in known if not item.certain), *scripts]
 
 
 __all__ = ["BadSource", "Cannot", "Entry", "Tools", "Unfinished", "WheelhouseError", "check", "entry"]

@@ -7,8 +7,9 @@ from __future__ import annotations
 import ast
 import configparser
 import os
+import posixpath
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -30,6 +31,8 @@ _EXAMPLES: Final = re.compile(
     r"(^|/)(\.env[.-](example|sample|template|dist|default|defaults)|(example|sample|template)\.env|env\.(example|sample)|"
     r"\.?env-(example|sample)|\.flaskenv[.-](example|sample))$"
 )
+_DOCKERFILE: Final = re.compile(r"(^|/)(dockerfile[^/]*|[^/]+\.dockerfile)$", re.I)
+_NAMES_APP: Final = frozenset({"FLASK_APP", VARIABLE})
 _COMPOSE: Final = re.compile(r"(docker-)?compose[^/]*\.ya?ml")
 _BESIDE: Final = re.compile(r"(^|/)(tests?|docs?|examples?|samples?|node_modules|\.github|\.git|\.circleci)(/|$)", re.I)
 
@@ -92,10 +95,11 @@ class _Reading:
         """Those of `names` that are files of the project's own folder, shipped or not."""
         return (name for name in names if (self.folder / name).is_file())
 
-    def line(self, line: str, origin: str, functions: Collection[str] = ()) -> bool:
+    def line(self, line: str, origin: str, functions: Collection[str] = (), folder: str = "") -> bool:
         """Take what a command line says; whether it starts an app, directly or by a script of the project.
 
-        `functions`: those of the shell's script that the line is in; what they do is in its other lines.
+        `functions`: those of the shell's script that the line is in; what they do is in its other lines. `folder`: the
+        one that it is written in, which holds the module where the top does not.
         """
         self.collecting(line, origin)
         for command in beside.preparing(line, functions):
@@ -105,7 +109,7 @@ class _Reading:
         found = commands.started(line)
         if found is None:
             return self._script(line, origin)
-        path = self._folder(found.chdir)
+        path = self._folder(found.chdir) or (folder if self._holds(folder, found.module) else "")
         weak = found.server in ("python", "flask")
         self.candidate(Candidate(found.module, found.target, origin, path, certain=not weak))
         if found.listen and found.server != "flask":
@@ -133,6 +137,14 @@ class _Reading:
         """Note who collects static files."""
         if beside.COLLECTS.search(line) and not line.lstrip().startswith("#"):
             self.collects = self.collects or origin
+
+    def _holds(self, folder: str, module: str) -> bool:
+        """Whether a module is in a folder of the project, and none that is called so at its top."""
+        top = module.partition(".")[0]
+        places = (f"{top}.py", f"{top}/__init__.py")
+        return not any(name in self.names for name in places) and any(
+            f"{folder}/{name}" in self.names for name in places
+        )
 
     def _folder(self, chdir: str) -> str:
         """The folder within the project that a command changes to, as far as it is there."""
@@ -166,12 +178,16 @@ class _Reading:
             self.prepares.setdefault(beside.plain(left), origin)
 
     def dockerfile(self) -> None:
-        """The last stage of the Dockerfile in the project's folder, or in one of its own."""
+        """The last stage of the Dockerfile in the project's folder, or in one of its own; of one elsewhere, where it
+        starts an app or says which."""
         near = [path for pattern in ("Dockerfile*", "docker/*ockerfile*") for path in self.folder.glob(pattern)]
         found = sorted((path.relative_to(self.folder).as_posix() for path in near), key=lambda name: name.count("/"))
-        for origin in self.there(*found):
+        deep = sorted((name for name in self.names if _DOCKERFILE.search(name)), key=lambda name: name.count("/"))
+        for origin in self.there(*dict.fromkeys((*found, *self.named_by_compose(), *deep))):
             image = commands.dockerfile(self.text(origin))
-            self.line(image.command, f"{origin}'s CMD")
+            starts = self.line(image.command, f"{origin}'s CMD", folder=posixpath.dirname(origin))
+            if not (starts or origin in found or _NAMES_APP & {name for name, _ in image.variables}):
+                continue
             for line in image.runs:
                 self.collecting(line, f"{origin}'s RUN")
             for name, value in image.variables:
@@ -179,23 +195,42 @@ class _Reading:
             if image.port.isdigit() and 1 <= int(image.port) <= 65535:
                 self.listens.append((f"0.0.0.0:{image.port}", f"{origin}'s EXPOSE"))
 
-    def compose(self) -> None:
-        """Further processes, and commands that start the app."""
-        for path in sorted(self.folder.glob("*compose*.y*ml")):
+    def services(self) -> Iterator[tuple[str, str, Mapping[str, object]]]:
+        """(name, what is said of it, file) of the services of compose files in the project's folder, or in one of its
+        own."""
+        near = [path for pattern in ("*compose*.y*ml", "docker/*compose*.y*ml") for path in self.folder.glob(pattern)]
+        for path in sorted(near, key=lambda path: (len(path.parts), path)):
             if not _COMPOSE.fullmatch(path.name):
                 continue
+            origin = path.relative_to(self.folder).as_posix()
             try:
-                data = yaml.safe_load(self.text(path.name))
+                data = yaml.safe_load(self.text(origin))
             except yaml.YAMLError:
                 continue
             services = data.get("services") if isinstance(data, dict) else None
-            for name, service in (services or {}).items():
-                command = service.get("command") if isinstance(service, dict) else None
-                text = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
-                if text and commands.is_process(str(name), text):
-                    self.processes.setdefault(str(name), Process(str(name), text, path.name))
-                elif text:
-                    self.line(text, path.name)
+            for name, service in services.items() if isinstance(services, dict) else ():
+                if isinstance(service, dict):
+                    yield origin, str(name), service
+
+    def named_by_compose(self) -> Iterator[str]:
+        """The Dockerfiles that compose files have their images built by."""
+        for origin, _, service in self.services():
+            build = service.get("build")
+            folder = str(build.get("context") or ".") if isinstance(build, dict) else str(build or "")
+            named = str(build.get("dockerfile") or "Dockerfile") if isinstance(build, dict) else "Dockerfile"
+            name = posixpath.normpath(posixpath.join(posixpath.dirname(origin), folder, named))
+            if folder and name in self.names and _DOCKERFILE.search(name):
+                yield name
+
+    def compose(self) -> None:
+        """Further processes, and commands that start the app."""
+        for origin, name, service in self.services():
+            command = service.get("command")
+            text = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+            if text and commands.is_process(name, text):
+                self.processes.setdefault(name, Process(name, text, origin))
+            elif text:
+                self.line(text, origin)
 
     def gunicorn_settings(self) -> None:
         """gunicorn.conf.py and its like, and what a command line names: literal values at its top level, and hooks."""

@@ -78,6 +78,7 @@ def _identity(draft: Draft) -> None:
         "wsgi": f"a WSGI callable ({app.class_name})",
     }
     seen = f"imported here: {kinds.get(app.kind, app.kind)}" if draft.found.app else "not imported here"
+    seen = f"{seen}, so that its files alone decided" if draft.found.cannot else seen
     draft.put("entry_point", app.entry_point, f"{app.candidate.origin}; {seen}")
     if draft.found.app is None:
         _not_looked_at(draft)

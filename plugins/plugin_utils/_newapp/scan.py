@@ -28,6 +28,11 @@ _NAMES: Final = ("app", "application", "server", "wsgi", "wsgi_app", "flask_app"
 _USUAL: Final = ("app", "application")
 _FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
 _INSIDE: Final = ("src", "lib")
+_PAGES: Final = re.compile(
+    r"route\(|add_url_rule|register_blueprint|add_resource|errorhandler|\.(get|post|layout|callback|add_api|init_app)\b|"
+    r"Dash\(|start_response|get_wsgi_application"
+)
+"""What gives an app its pages."""
 
 
 @dataclass(frozen=True)
@@ -117,16 +122,23 @@ def candidates(
     python.sort(key=lambda name: (name.count("/"), name))
     for name in python[:MOST_FILES]:
         prefix = next((item for item in prefixes if item and name.startswith(f"{item}/")), "")
-        parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
-        holds = held(_text(folder / name)) if _may_be_imported(parts) else None
-        if holds is None:
-            continue
-        module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
-        words = f"{name} holds {_words(holds)}"
-        found.append(
-            (_order(parts, own, holds), Candidate(module, _target(holds), words, prefix, likely=_likely(holds)))
-        )
+        one = _candidate(folder, name, prefix, own)
+        found += [one] if one else []
     return [item for _, item in sorted(found, key=lambda pair: (pair[0], pair[1].module))]
+
+
+def _candidate(folder: Path, name: str, prefix: str, own: str) -> tuple[tuple[int, ...], Candidate] | None:
+    """What a file holds that may be the app, and how likely it is; None where it holds nothing."""
+    parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
+    text = _text(folder / name) if _may_be_imported(parts) else ""
+    holds = held(text) if text else None
+    if holds is None:
+        return None
+    module = ".".join(parts[:-1] if parts[-1] == "__init__" and len(parts) > 1 else parts)
+    words = f"{name} holds {_words(holds)}"
+    script = len(parts) == 1 and parts[0] not in (*_FILES, own) and not _PAGES.search(text)
+    candidate = Candidate(module, _target(holds), words, prefix, likely=_likely(holds), script=script)
+    return _order(parts, own, holds), candidate
 
 
 def _may_be_imported(parts: Sequence[str]) -> bool:

@@ -16,7 +16,8 @@ class Candidate:
 
     `path` is the folder within the project that has to be on the path ("" its top). `origin` says who named it.
     `likely` is what it is called by what is written there. `certain`: the project itself says so, so that what keeps it
-    from being imported is what is to be told.
+    from being imported is what is to be told. `script`: it lies at the top, is not called like an app, and gives the
+    app that it has no page, as what does something else with it.
     """
 
     module: str
@@ -25,6 +26,7 @@ class Candidate:
     path: str = ""
     certain: bool = False
     likely: str = ""
+    script: bool = False
 
     def __str__(self) -> str:
         return f"{self.module}:{self.target}" if self.target else self.module

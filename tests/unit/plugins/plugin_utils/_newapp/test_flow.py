@@ -445,3 +445,25 @@ def test_the_versions_of_what_a_person_named_are_no_question_of_a_half_entry(
         flow.entry(shop, tools(Maker()), answers=Answers(requirements=named))
     asked = [question.text for question in caught.value.entry.proposal.questions]
     assert any(text.startswith("which versions does it need") for text in asked) is (not named)
+
+
+def test_a_script_of_a_project_goes_behind_the_package_that_its_readme_names(tmp_path: Path) -> None:
+    script = "from shop import create_app\napp = create_app()\n"
+    files = {"README__md": "export FLASK_APP=shop:create_app", "accounts__py": script, "requirements__txt": "flask\n"}
+    folder = project(tmp_path / "x", **files)
+    factory = (
+        "from flask import Flask\ndef create_app():\n    app = Flask('a')\n    app.route('/')(str)\n    return app\n"
+    )
+    (tmp_path / "x" / "shop").mkdir()
+    (tmp_path / "x" / "shop" / "__init__.py").write_text(f"{factory}    return app\n")
+    found = flow.entry(folder, tools(Maker()))
+    assert found.proposal.entry["entry_point"] == "shop:create_app()"
+
+
+def test_what_the_files_alone_decided_is_said_and_asked(tmp_path: Path) -> None:
+    shop = project(tmp_path / "x", requirements__txt="flask\n", app__py="import acme\n" + FLASK)
+    with pytest.raises(flow.Unfinished) as raised:
+        flow.entry(shop, tools(Maker()))
+    half = raised.value.entry
+    assert "not imported here, so that its files alone decided" in half.proposal.comments["entry_point"]
+    assert not half.ready
