@@ -31,13 +31,13 @@ from .._wheels.tools import (
     toml,
 )
 from . import hints as hinted
-from . import render, sandbox, scan, templates
+from . import imports, render, sandbox, scan, templates
 from .draft import Proposal, Question, Subject
 from .environment import Made, Maker, make
 from .held import scratch_folder
 from .older import MOST_STEPS, stepped_back
 from .proposal import propose
-from .refusals import HOST, Cannot, nothing, refuse
+from .refusals import HOST, Cannot, nothing, refuse, several
 from .subject import Given, Unknown, answered, given, project_name
 from .survey import Found, survey
 from .there import There
@@ -128,8 +128,10 @@ def _narrowed(found: Given, tools: Tools) -> Given:
     """What was asked about, or the one project in it that holds an app."""
     if found.folder is None or found.answers.subdirectory or found.answers.entry_point:
         return found
-    below = _only_below(found, shipped(found.folder).names)
+    names = shipped(found.folder).names
+    below = _only_below(found, names)
     if not below:
+        _refuse_several(found, names)
         return found
     tools.say(f"its app is in {below}")
     folder = found.folder / below
@@ -190,9 +192,26 @@ def _only_below(found: Given, names: Sequence[str]) -> str:
         return _member(found, folder, names)
     if top.get("project") or table(top, "tool", "poetry") or any(name in names for name in _PROJECT_FILES[1:]):
         return ""
-    holding = scan.folders(folder, names)
-    below = [item for item in holding if any(f"{item}/{name}" in names for name in _PROJECT_FILES)]
+    below = [] if _is_at_top(found, names) else scan.projects(folder, names, _PROJECT_FILES)
     return below[0] if len(below) == 1 else ""
+
+
+def _is_at_top(found: Given, names: Sequence[str]) -> bool:
+    """Whether a module at the top holds an app, or a file there says how one is started."""
+    held = scan.candidates(_folder(found), names, found.project)
+    told = _hints(found, names).candidates
+    return any(not item.script and f"{item.module}.py" in names for item in held) or any(
+        item.certain and "/" not in item.origin.partition("'")[0].partition(",")[0] for item in told
+    )
+
+
+def _refuse_several(found: Given, names: Sequence[str]) -> None:
+    """Raise Cannot for a folder that is no project itself and holds several with an app."""
+    folder = _folder(found)
+    if not any(name in names for name in _PROJECT_FILES) and not _is_at_top(found, names):
+        below = scan.projects(folder, names, _PROJECT_FILES)
+        if len(below) > 1:
+            raise Cannot(several(found, below))
 
 
 def _member(found: Given, folder: Path, names: Sequence[str]) -> str:
@@ -349,7 +368,13 @@ def _with_requirements(found: Given, names: Sequence[str]) -> Given:
     try:
         check_says(folder, folder)
     except BadSource:
-        return replace(found, source={**found.source, "requirements": scan.distributions(folder, names)})
+        told = [name for name in names if name.rpartition("/")[2] == "requirements.txt" and not scan.is_beside(name)]
+        if len(told) == 1:
+            why = f"{told[0]} is the only file that says what it depends on"
+            answers = replace(found.answers, requirements=(told[0],))
+            source = {**found.source, "requirements": told}
+            return replace(found, source=source, answers=answers, why="; ".join(filter(None, (found.why, why))))
+        return replace(found, source={**found.source, "requirements": imports.distributions(folder, names)})
     return found
 
 
@@ -389,7 +414,13 @@ def _make(found: Given, scratch: Path, tools: Tools, is_tree: bool = False) -> M
     tools.say("gathering and installing its dependencies")
     source = {**_normalised(found.source, found.folder), "as": TREE if is_tree else found.source.get("as")}
     with told_to(tools.say):
-        made = tools.make(source, scratch / _VENV, tools.cache)
+        try:
+            made = tools.make(source, scratch / _VENV, tools.cache)
+        except BuildFailed as error:
+            doubtful = imports.guessed(_guessed(found)) if is_tree else []
+            if doubtful:
+                error.args = (f"{error}; {imports.words(doubtful)}: --requirements says what is right",)
+            raise
     # The server is the plan's matter; and a clone lies in a folder that is gone afterwards.
     notes = [note for note in made.notes if " gives way to gunicorn " not in note]
     return replace(made, notes=tuple(note.replace(f"source path {str(found.folder)!r}: ", "") for note in notes))

@@ -14,7 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from .scan import distribution_of
+from .imports import distribution_of
 from .types import Error
 
 MOST_STEPS: Final = 3

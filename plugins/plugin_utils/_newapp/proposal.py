@@ -21,6 +21,7 @@ from . import machine, peers
 from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
+from .imports import guessed, words
 from .inside.asking import LOCAL
 from .pages import UNKNOWN, Choice, choose, unknown_by_name
 from .prepared import is_below, prepare
@@ -83,9 +84,11 @@ def _identity(draft: Draft) -> None:
     if draft.found.app is None:
         _not_looked_at(draft)
     if subject.guessed:
+        doubtful = guessed(subject.guessed)
+        doubt = f"; {words(doubtful)}" if doubtful else ""
         draft.ask(
             f"which versions does it need of {listed(list(subject.guessed), 6)}? No file that pip, uv, poetry, pdm "
-            "or pipenv would read says what it depends on, so that its imports do: a requirements.txt is better"
+            f"or pipenv would read says what it depends on, so that its imports do{doubt}: a requirements.txt is better"
         )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)

@@ -68,6 +68,17 @@ def _entry_point(what: str, allowed: str, fix: str) -> Problem:
     return Problem(HOST, ("headcount_apps", 0, "entry_point"), what, allowed, fix)
 
 
+def several(found: Given, below: Sequence[str]) -> Problem:
+    """What is said of a folder that holds several projects with an app."""
+    return Problem(
+        HOST,
+        ("headcount_apps", 0, "source", "subdirectory"),
+        f"is not said, and {found.project} holds {len(below)} projects with an app: {listed(list(below), 12)}",
+        "the folder of one of them",
+        f"name it with --subdirectory {below[0]}, for example",
+    )
+
+
 def nothing(found: Given, names: Sequence[str]) -> Problem:
     below = scan.folders(found.folder, names) if found.folder else []
     fix = "make a wsgi.py with `app = ...`"

@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import ast
 import re
-import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -28,6 +27,7 @@ _NAMES: Final = ("app", "application", "server", "wsgi", "wsgi_app", "flask_app"
 _USUAL: Final = ("app", "application")
 _FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
 _INSIDE: Final = ("src", "lib")
+_DEEP: Final = 2
 _PAGES: Final = re.compile(
     r"route\(|add_url_rule|register_blueprint|add_resource|errorhandler|\.(get|post|layout|callback|add_api|init_app)\b|"
     r"Dash\(|start_response|get_wsgi_application"
@@ -130,7 +130,7 @@ def candidates(
 def _candidate(folder: Path, name: str, prefix: str, own: str) -> tuple[tuple[int, ...], Candidate] | None:
     """What a file holds that may be the app, and how likely it is; None where it holds nothing."""
     parts = name.removeprefix(f"{prefix}/" if prefix else "").removesuffix(".py").split("/")
-    text = _text(folder / name) if _may_be_imported(parts) else ""
+    text = text_of(folder / name) if _may_be_imported(parts) else ""
     holds = held(text) if text else None
     if holds is None:
         return None
@@ -179,11 +179,32 @@ def _words(holds: Held) -> str:
     return ", ".join(names) if names else "an ASGI app"
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """The text of a file; "" where it is none."""
     try:
         return path.read_bytes()[:_MOST_BYTES].decode("utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def projects(folder: Path, names: Sequence[str], files: Collection[str]) -> list[str]:
+    """The folders below, each a project by one of `files`, that hold a WSGI app; none that is a package itself."""
+    homes = {name.rpartition("/")[0] for name in names if name.rpartition("/")[2] in files and not is_beside(name)}
+    homes = {home for home in homes if home and f"{home}/__init__.py" not in names}
+    found: dict[str, None] = {}
+    for name in [name for name in names if name.endswith(".py")][:MOST_FILES]:
+        home = max((home for home in homes if name.startswith(f"{home}/")), key=len, default="")
+        if home and home not in found and _gives_app(folder, name, name.removeprefix(f"{home}/")):
+            found[home] = None
+    return sorted(found)
+
+
+def _gives_app(folder: Path, name: str, inside: str) -> bool:
+    """Whether a file makes a WSGI app, or is that of a Django project: `inside` is its path in its project."""
+    if inside.count("/") > _DEEP or is_beside(inside):
+        return False
+    holds = held(text_of(folder / name)) if inside != "manage.py" else Held(("application",))
+    return holds is not None and bool(holds.names or holds.factories) and not holds.asgi
 
 
 def folders(folder: Path, names: Sequence[str]) -> list[str]:
@@ -193,7 +214,7 @@ def folders(folder: Path, names: Sequence[str]) -> list[str]:
         if (
             "/" in name
             and re.search(r"/(app|wsgi|application|main|manage|__init__)\.py$", name)
-            and held(_text(folder / name))
+            and held(text_of(folder / name))
         ):
             place = name.rpartition("/")[0]
             place = place.rpartition("/")[0] if name.endswith("/__init__.py") else place
@@ -202,44 +223,17 @@ def folders(folder: Path, names: Sequence[str]) -> list[str]:
     return list(found)
 
 
-# What a module is distributed as, where that is not its own name.
-_DISTRIBUTIONS: Final = {
-    "PIL": "pillow",
-    "MySQLdb": "mysqlclient",
-    "bs4": "beautifulsoup4",
-    "cv2": "opencv-python-headless",
-    "dateutil": "python-dateutil",
-    "decouple": "python-decouple",
-    "dotenv": "python-dotenv",
-    "environ": "django-environ",
-    "flask_jwt_extended": "flask-jwt-extended",
-    "jose": "python-jose",
-    "jwt": "pyjwt",
-    "psycopg2": "psycopg2-binary",
-    "rest_framework": "djangorestframework",
-    "sklearn": "scikit-learn",
-    "slugify": "python-slugify",
-    "yaml": "pyyaml",
-}
-
-
-def distributions(folder: Path, names: Sequence[str]) -> list[str]:
-    """The distributions that the code of a project imports, by the names of their modules: a guess."""
-    own = {part.removesuffix(".py") for name in names for part in name.split("/")}
-    python = [name for name in names if name.endswith(".py") and not _BESIDE.search(name)]
-    found = {module.partition(".")[0] for name in python[:MOST_FILES] for module in _modules(_text(folder / name))}
-    known = set(sys.stdlib_module_names) | own | {""}
-    return sorted(distribution_of(module) for module in found - known)
-
-
-def distribution_of(module: str) -> str:
-    """The name of the distribution that a module is probably of."""
-    return _DISTRIBUTIONS.get(module, module.replace("_", "-"))
-
-
-def _modules(text: str) -> list[str]:
-    """The modules that code imports by their whole names; none where it is no Python."""
+def modules(text: str) -> list[str]:
+    """The modules that code imports by their whole names, and what it imports from one of them, which may be one as
+    well; none where it is no Python."""
     try:
-        return list(_imported(ast.parse(text)))
+        tree = ast.parse(text)
     except (SyntaxError, ValueError, RecursionError):
         return []
+    named = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module and not node.level]
+    return [*_imported(tree), *(f"{node.module}.{alias.name}" for node in named for alias in node.names)]
+
+
+def is_beside(name: str) -> bool:
+    """Whether a file is none of those that an app is in: tests, tools, documentation."""
+    return bool(_BESIDE.search(name))

@@ -467,3 +467,36 @@ def test_what_the_files_alone_decided_is_said_and_asked(tmp_path: Path) -> None:
     half = raised.value.entry
     assert "not imported here, so that its files alone decided" in half.proposal.comments["entry_point"]
     assert not half.ready
+
+
+def test_of_several_projects_with_an_app_each_is_named(tmp_path: Path) -> None:
+    files = {
+        "shopSLASHserver__py": FLASK, "shopSLASHrequirements__txt": "flask\n",
+        "siteSLASHmanage__py": "", "siteSLASHrequirements__txt": "django\n",
+        "apiSLASHmain__py": "from fastapi import FastAPI\napp = FastAPI()\n", "apiSLASHrequirements__txt": "fastapi\n",
+    }  # fmt: skip
+    folder = project(tmp_path / "all", **files)
+    with pytest.raises(flow.Unfinished, match=r"2 projects with an app: shop, site(.|\n)*--subdirectory shop"):
+        flow.entry(folder, tools(Maker()))
+    found = flow.entry(folder, tools(Maker()), answers=Answers(subdirectory="shop"))
+    assert found.proposal.entry["entry_point"] == "server:app"
+    (tmp_path / "all" / "app.py").write_text(FLASK)  # the top holds one, so that it is the project
+    assert "subdirectory" not in flow.entry(folder, tools(Maker())).proposal.entry["source"]
+
+
+def test_the_only_requirements_of_a_folder_below_count(tmp_path: Path) -> None:
+    folder = project(tmp_path / "all", app__py=FLASK, deploySLASHrequirements__txt="flask==3.0.0\n")
+    found = flow.entry(folder, tools(Maker())).proposal
+    assert found.entry["source"]["requirements"] == ["deploy/requirements.txt"]
+    assert "deploy/requirements.txt is the only file that says what it depends on" in found.comments["source"]
+
+
+def test_a_guess_that_cannot_be_had_is_said_to_be_one(tmp_path: Path) -> None:
+    def fails(source: Mapping[str, Any], folder: Path, cache: Path) -> Made:
+        raise BuildFailed("acme-native 1.0: there is no wheel")
+
+    folder = project(tmp_path / "all", app__py=f"import acme\n{FLASK}")
+    with pytest.raises(flow.Unfinished, match="no wheel; acme is a guess by the name of an import") as raised:
+        flow.entry(folder, tools(fails))
+    asked = [question.text for question in raised.value.entry.proposal.questions]
+    assert any("that its imports do; acme is a guess" in text for text in asked)
