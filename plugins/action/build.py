@@ -104,7 +104,8 @@ class ActionModule(ActionBase):
         """Keep the wheel of an answer, or return why there is none."""
         if not answer["filename"]:
             system = builds.system_of((plain(variables.get("headcount__probe")) or {}).get("facts", {}))
-            return builds.failure(request, host, answer["result"], answer["log"], answer["limit"], system)
+            said = (answer["result"], answer["log"], answer["limit"])
+            return builds.failure(request, host, *said, system, answer.get("compiler") or "")
         origin = {
             "host": host,
             "run": notes.id,

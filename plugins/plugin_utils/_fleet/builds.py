@@ -143,18 +143,26 @@ def assign(
     return Assignment(request, host)
 
 
-def failure(request: Request, host: str, result: str, log: str, seconds: float, system: str) -> str:
+def failure(
+    request: Request, host: str, result: str, log: str, seconds: float, system: str, compiler: str = "there"
+) -> str:
     """Why a build failed, in one sentence: package, platform, host, the compiler's last lines, and what to do.
 
-    `result` and `log` are those of `hostbuild.Built`, `seconds` the time limit, `system` the host's ID
+    `result`, `log` and `compiler` are those of `hostbuild.Built`, `seconds` the time limit, `system` the host's ID
     and ID_LIKE of os-release(5).
     """
+    fix = remedy(result, log, host, system, without_build(request))
+    if fix.startswith(_CORRECT) and result == "done" and not compiler:  # whatever a build makes of that
+        packages = _named(_FOR_C, system)
+        fix = f"{host} has no C compiler, which most builds need: install {packages} there, {without_build(request)}"
     return (
         f"{request.what} has no wheel for {request.where}, and its build on {host} failed: "
-        f"{reason(result, log, seconds)}; {remedy(result, log, host, system, without_build(request))}"
+        f"{reason(result, log, seconds)}; {fix}"
     )
 
 
+_FOR_C = "gcc,python3-dev gcc,python3-devel"
+"""What compiles C for Python: the packages of Debian, and of others."""
 _SAME_WITH_WHEELS = {"psycopg2": "psycopg2-binary"}
 """Distributions that are only published as source, and the one of the same code that has wheels."""
 
@@ -179,7 +187,7 @@ def system_of(facts: Facts) -> str:
 
 def without_compiler(request: Request, host: str, system: str) -> str:
     """What a person should know before a source is built on a host where no C compiler was found."""
-    packages = _named("gcc,python3-dev gcc,python3-devel", system)
+    packages = _named(_FOR_C, system)
     return (
         f"{request.what} has no wheel for {request.where} and is built on {host}, where no C compiler was found: most "
         f"such builds fail without one; install {packages} there first, {without_build(request)}"
@@ -221,6 +229,7 @@ def last_lines(log: str, most: int = 4) -> str:
     return " | ".join((telling or lines)[-most:])[-800:]
 
 
+_CORRECT = "correct what it says"
 _HINTS: tuple[tuple[str, str, str], ...] = (
     (r"No space left on device|Disk quota exceeded", "free some room in /var/tmp of {host}", ""),
     (
@@ -251,7 +260,7 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
         r"(?:gcc|cc|clang): (?:command )?not found|no acceptable C compiler|Unknown compiler|CMAKE_C_COMPILER|"
         r"[Uu]nable to (?:find|execute) .*(?:gcc|cc|compiler)",
         "install a compiler and Python's headers on {host} ({packages})",
-        "gcc,python3-dev gcc,python3-devel",
+        _FOR_C,
     ),
 )
 
@@ -268,7 +277,7 @@ def remedy(result: str, log: str, host: str, system: str, last: str) -> str:
             groups = found.groupdict()
             what = next((value for value in groups.values() if value), "")
             return f"{words.format(host=host, what=what, packages=_named(packages, system))}, {last}"
-    return f"correct what it says on {host}, {last}"
+    return f"{_CORRECT} on {host}, {last}"
 
 
 def _named(packages: str, system: str) -> str:

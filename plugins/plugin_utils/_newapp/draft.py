@@ -19,7 +19,8 @@ class Subject:
     """What new-app was asked about. `source` is the entry's, `why` says how it is taken, `project` names the app.
 
     `guessed`: what the code imports, where nothing in the project says what it depends on. `is_tree`: its folder is the
-    working directory on the host. `there`: what a command can call; None where that is not looked at.
+    working directory on the host. `there`: what a command can call; None where that is not looked at. `compiled`: what
+    of its dependencies has no wheel and was compiled here.
     """
 
     source: Json
@@ -29,6 +30,7 @@ class Subject:
     guessed: tuple[str, ...] = ()
     is_tree: bool = True
     there: There | None = None
+    compiled: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,8 @@ _FIND_SECONDS: Final = 60.0
 class Made:
     """A virtual environment with what the project needs. `files` are the project's own modules in it, by name within
     `site`; none for a tree. `beside` are those of what is built from folders beside it: members of its workspace.
-    `name` and `version` are the distribution's, `minor` is its Python's ("3.11")."""
+    `name` and `version` are the distribution's, `minor` is its Python's ("3.11"). `compiled`: what has no wheel and was
+    compiled here."""
 
     python: Path
     site: Path
@@ -47,6 +48,7 @@ class Made:
     version: str = ""
     notes: tuple[str, ...] = ()
     minor: str = ""
+    compiled: tuple[str, ...] = ()
 
     @property
     def programs(self) -> frozenset[str]:
@@ -147,6 +149,7 @@ def _made(source: Json, folder: Path, cache: Path, using: Interpreter) -> Made:
     tell(f"installing {plural(len(wheelset.wheels), 'wheel')} into an environment that is thrown away")
     python = _virtual_environment(folder, using.path)
     _install(python, [wheel.path for wheel in wheelset.wheels], "what was gathered could not be installed here")
+    compiled = []
     for build in wheelset.needs_host_build:
         what = (
             f"{build.sdist.name} {build.sdist.version} has no wheel for Python {using.platform.minor}, and cannot be "
@@ -155,13 +158,15 @@ def _made(source: Json, folder: Path, cache: Path, using: Interpreter) -> Made:
         tell(f"compiling {build.sdist.name} {build.sdist.version} from its source, which can take minutes")
         newer = f" ({build.with_wheel} is the oldest after it that has one)" if build.with_wheel else ""
         _install(python, [build.sdist.path], what, f"; allow a version of it that has a wheel{newer}")
+        compiled.append(f"{build.sdist.name} {build.sdist.version}{newer}")
     site = next((folder / "lib").glob("python*/site-packages"))
     own = own_files(site, wheelset.app) if wheelset.app else ()
     beside = tuple(name for other in _beside(source) for name in own_files(site, other) if name not in own)
     notes = wheelset.notes
     if using.named:
         notes = (*notes, f"It was looked at with Python {using.platform.python}: hosts may need it (headcount_python)")
-    return Made(python, site, own, beside, wheelset.app, wheelset.app_version, notes, using.platform.minor)
+    about = (wheelset.app, wheelset.app_version, notes, using.platform.minor)
+    return Made(python, site, own, beside, *about, compiled=tuple(compiled))
 
 
 def _beside(source: Json) -> list[str]:

@@ -349,7 +349,8 @@ def _tree_with(
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, names, made.minor, _guessed(found))
     there = There(frozenset(names), made.programs, made.modules)
-    subject = Subject(found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found), there=there)
+    about = (found.source, found.project, _why(found, "tree", why), made.notes, _guessed(found))
+    subject = Subject(*about, there=there, compiled=made.compiled)
     app = told.app or told.unreached
     return propose(subject, hints, told, app.candidate.path if app else "")
 
@@ -396,7 +397,8 @@ def _installed(found: Given, scratch: Path, tools: Tools, hints: Hints, why: str
     told = survey(candidates, place, hints, tools.look, tools.say)
     refuse(told, found, made.files, made.minor)
     there = There(None, made.programs, made.modules)
-    subject = Subject(found.source, found.project, _why(found, "package", why), made.notes, is_tree=False, there=there)
+    about = (found.source, found.project, _why(found, "package", why), made.notes)
+    subject = Subject(*about, is_tree=False, there=there, compiled=made.compiled)
     return propose(subject, hints, told)
 
 

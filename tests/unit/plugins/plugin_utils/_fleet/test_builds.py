@@ -216,3 +216,18 @@ def test_what_else_can_be_done_than_to_build() -> None:
     sdist = replace(asked.build.sdist, name="psycopg2")
     told = builds.failure(replace(asked, build=replace(asked.build, sdist=sdist)), "a", "timeout", "", 9.0, "debian")
     assert told.endswith(f"{OR}, or depend on psycopg2-binary, which is the same with wheels")
+
+
+@pytest.mark.parametrize(
+    ("result", "compiler", "log", "fix"),
+    [
+        ("done", "", "AttributeError: 'NoneType' object has no attribute 'split'", "a has no C compiler, which most"),
+        ("done", "gcc 12", "AttributeError: 'NoneType' object has no attribute 'split'", "correct what it says on a, "),
+        ("no-answer", "", "killed", "correct what it says on a, "),
+        ("done", "", "Python.h: No such file", "install Python's headers on a (python3-dev), "),
+    ],
+)
+def test_the_absence_of_a_compiler_goes_before_what_a_build_makes_of_it(
+    result: str, compiler: str, log: str, fix: str
+) -> None:
+    assert f"; {fix}" in builds.failure(request(), "a", result, log, 9.0, "debian", compiler)

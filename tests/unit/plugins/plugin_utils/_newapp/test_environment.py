@@ -114,3 +114,14 @@ def test_what_is_said_of_a_host_is_said_of_this_machine(said: str, wanted: str) 
     assert wanted in told
     assert "of the host" not in told
     assert "the host has" not in told
+
+
+def test_what_was_compiled_here_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sdist = Wheel("uwsgi", "2.0.22", "uwsgi-2.0.22.tar.gz", "0" * 64, 1, "/s/uwsgi-2.0.22.tar.gz")
+    builds = (HostBuild(sdist, (), "2.0.29"),)
+    found = SimpleNamespace(wheels=(), needs_host_build=builds, app="", app_version="", notes=())
+    (tmp_path / "lib" / "python3.11" / "site-packages").mkdir(parents=True)
+    monkeypatch.setattr(environment, "gather", lambda *_: found)
+    monkeypatch.setattr(environment, "run", lambda *_: Done(0, "", ""))
+    made = environment.make({"kind": "pip"}, tmp_path, tmp_path)
+    assert made.compiled == ("uwsgi 2.0.22 (2.0.29 is the oldest after it that has one)",)

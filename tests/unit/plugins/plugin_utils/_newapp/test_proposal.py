@@ -158,6 +158,14 @@ def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
     assert logged.entry["environment"] == {"LOG_TO_STDOUT": "1"}
 
 
+def test_what_was_compiled_here_needs_a_compiler_where_it_is_released() -> None:
+    found = propose(replace(SUBJECT, compiled=("uwsgi 2.0.22",)), Hints(), Found(APP))
+    (question,) = found.questions
+    assert question.must
+    assert "uwsgi 2.0.22: no wheel fits this Python" in question.text
+    assert "needs gcc and python3-dev" in question.text
+
+
 @pytest.mark.parametrize("writes", [True, False])
 def test_links_that_it_makes_into_its_release_are_asked_about(writes: bool) -> None:
     app = replace(
