@@ -93,9 +93,9 @@ def _identity(draft: Draft) -> None:
     if subject.compiled:
         draft.ask(
             f"is there a compiler where it is released? {listed(list(subject.compiled), 4)}: no wheel fits this "
-            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of those "
-            "needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): let "
-            "what sets the hosts up install them, or pin a version that has wheels",
+            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of "
+            "those needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): "
+            "let what sets the hosts up install them, or pin a version that has wheels",
             must=True,
         )
     listen, why = _listen(draft.hints)
