@@ -163,7 +163,8 @@ def uwsgi(options: dict[str, str]) -> Started | None:
     if found is None:
         return None
     listen = listen_of(options.get("http") or options.get("http-socket") or "")
-    return Started(found[0], found[1] or callable_name, options.get("chdir") or "", listen, server="uwsgi")
+    folder = next((options[key] for key in ("chdir", "pythonpath", "python-path", "pp") if options.get(key)), "")
+    return Started(found[0], found[1] or callable_name, folder, listen, server="uwsgi")
 
 
 def _flask(words: Sequence[str]) -> Started | None:

@@ -275,10 +275,20 @@ def _as_declared(found: Given, folder: Path, names: Sequence[str], scratch: Path
         except Cannot as later:
             if isinstance(error, LacksFiles):  # it may do without
                 tools.say(f"that does not work: {later.problem.what}; looking at it as a package that does without")
-                without = replace(found, source={**found.source, "as": PACKAGE})
-                return _installed(without, scratch / "without", tools, hints, f"{form.why}, and as a tree it fails")
-            # Of what was installed it is told what it lacks; of what was never built, what its files came to.
-            raise (later if isinstance(error, BuildFailed) else error) from None
+                return _without(found, scratch, tools, hints, (form.why, later))
+            # Of what was installed it is told what it lacks; of what was never built, or lacks the module that is there
+            # as a tree, what its files came to.
+            further = isinstance(error, BuildFailed) or (error.cause is not None and not later.lacks_files)
+            raise (later if further else error) from None
+
+
+def _without(found: Given, scratch: Path, tools: Tools, hints: Hints, why: tuple[str, Cannot]) -> Proposal:
+    """A package that does without what its wheel lacks. `why`: it is one, and it is nothing else."""
+    without = replace(found, source={**found.source, "as": PACKAGE})
+    try:
+        return _installed(without, scratch / "without", tools, hints, f"{why[0]}, and as a tree it fails")
+    except Cannot as error:
+        raise (why[1] if error.lacks_files and not why[1].lacks_files else error) from None
 
 
 def _amiss(error: Cannot | BuildFailed) -> str:

@@ -271,7 +271,8 @@ class _Reading:
             if parser.has_section("uwsgi"):
                 found = commands.uwsgi({key: value or "" for key, value in parser.items("uwsgi")})
                 if found:
-                    folder = self._folder(found.chdir)
+                    own = posixpath.dirname(name)
+                    folder = self._folder(found.chdir) or (own if self._holds(own, found.module) else "")
                     self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
             for key, value in commands.uwsgi_lines(self.text(name)):
                 if key == "env":

@@ -17,7 +17,7 @@ from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
 from .._display.text import listed, plural, visible
-from . import machine, peers
+from . import machine, outside, peers
 from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
@@ -47,7 +47,8 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
         raise ValueError("there is nothing to propose where no app was found")
     draft = Draft(subject, hints, found, app)
     pages = [unknown_by_name(page) for page in app.pages] if app.kind == "django" else app.pages
-    choice = choose(pages, not peers.called(app)) if found.app else UNKNOWN
+    alone = not peers.called(app) and not outside.pages(draft)
+    choice = choose(pages, alone) if found.app else UNKNOWN
     draft.notes += subject.notes
     _identity(draft)
     _profile(draft, choice)
@@ -93,9 +94,9 @@ def _identity(draft: Draft) -> None:
     if subject.compiled:
         draft.ask(
             f"is there a compiler where it is released? {listed(list(subject.compiled), 4)}: no wheel fits this "
-            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of those "
-            "needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): let "
-            "what sets the hosts up install them, or pin a version that has wheels",
+            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of "
+            "those needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): "
+            "let what sets the hosts up install them, or pin a version that has wheels",
             must=True,
         )
     listen, why = _listen(draft.hints)
@@ -178,7 +179,8 @@ def _paths(draft: Draft, choice: Choice) -> None:
             must=max(weighed) > _MOST_P95_MS / 2,
         )
     draft.comments["limits.error_rate"] = "the share of requests that may fail"
-    for text in choice.questions:
+    lacking = outside.pages(draft)
+    for text in choice.questions if len(lacking) < len(draft.app.pages) or not lacking else ():
         draft.ask(text, must=choice.nothing and draft.found.app is not None)
     if choice.broken:
         draft.ask(choice.broken, must=True)
@@ -290,6 +292,7 @@ def _data(draft: Draft) -> None:
     _put_data(draft, paths)
     _written(draft, [*paths, *led], [path_of(uri) for uri in local])
     _linked(draft)
+    outside.ask(draft)
     _homeless(draft, local, paths)
     if not local and database and database not in given:
         draft.ask(

@@ -15,7 +15,7 @@ from ...module_utils._declaration.fields import Problem
 from .._display.lacking import of_python, of_the_machine
 from .._display.text import listed
 from .._wheels.files import left_out, looks_secret, shipped
-from . import scan
+from . import outside, scan
 from .subject import Given
 from .survey import FILE_OF_SETTINGS, Found
 from .types import Candidate, Error
@@ -54,7 +54,9 @@ def refuse(told: Found, found: Given, names: Sequence[str], python: str, guessed
     lacks = error.kind in ("NotFound", "FileNotFoundError", "TemplateNotFound") or _is_own(*cause)
     problem = _problem(*cause, python)
     if found.folder is not None:
-        problem = replace(problem, fix=_fix_of_left_out(found.folder, *cause) or problem.fix)
+        elsewhere = _folder_of(error.missing_module, names)
+        fix = _fix_of_left_out(found.folder, *cause) or (elsewhere and _fix_of_folder(elsewhere, found))
+        problem = replace(problem, fix=fix or problem.fix)
     if guessed and not error.stood_in and problem.fix.startswith(_ALWAYS):
         fix = (
             f"nothing in the project says versions, so that the newest of {listed(guessed, 6)} were taken: name those "
@@ -62,6 +64,24 @@ def refuse(told: Found, found: Given, names: Sequence[str], python: str, guessed
         )
         problem = replace(problem, fix=fix)
     raise Cannot(problem, lacks, cause)
+
+
+def _folder_of(module: str, names: Sequence[str]) -> str:
+    """The folder of the project that a missing module lies in; "" where it has none, or several have one."""
+    top = module.partition(".")[0]
+    found = {name.rpartition(f"{top}")[0].rstrip("/") for name in names if _is_module(top, name)} if top else set()
+    return found.pop() if len(found) == 1 else ""
+
+
+def _is_module(top: str, name: str) -> bool:
+    return name.endswith((f"/{top}.py", f"/{top}/__init__.py")) and not scan.is_beside(name)
+
+
+def _fix_of_folder(folder: str, found: Given) -> str:
+    """What to do about a module that is in the project, in a folder that nothing looks in."""
+    given = found.answers.environment.get("PYTHONPATH", "")
+    path = f"{given}:{folder}" if given else folder
+    return f"it is in {folder}/ of the project: --environment PYTHONPATH={path} has it looked for there"
 
 
 def _entry_point(what: str, allowed: str, fix: str) -> Problem:
@@ -239,6 +259,12 @@ def _fix(error: Error) -> str:
         return (
             f"{_ALWAYS}; {listed(error.stood_in, 6)} had values that were made up here: give those that it takes, with "
             f"--environment {error.stood_in[0]}=VALUE{_as_file(error)}"
+        )
+    folder = outside.refused(error.message)
+    if folder and not error.leading:
+        return (
+            f"data: {{outside: [{folder}]}} lets it write there, where each host has {folder}; or have its settings "
+            "name a folder in its own data: --environment NAME={data}/..., where a variable says it"
         )
     if error.leading:
         name = error.leading[0]

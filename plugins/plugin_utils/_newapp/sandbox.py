@@ -226,7 +226,7 @@ def look(place: Place, module: str, target: str = "", weigh_seconds: float = WEI
     result.unlink(missing_ok=True)
     asked = {
         "root": str(place.root),
-        "paths": [str(path) for path in place.paths],
+        "paths": [*map(str, place.paths), *_python_path(place)],
         "project": [str(path) for path in (*(place.own or (place.root,)), *place.beside)],
         "module": module,
         "target": target,
@@ -286,6 +286,12 @@ def _free(place: Place) -> Iterator[dict[Path, Path]]:
 def _release(place: Place) -> list[Path]:
     """The folders of a release, the working directory first."""
     return [place.root, *(folder for folder in [place.scratch / "venv"] if place.python.is_relative_to(folder))]
+
+
+def _python_path(place: Place) -> list[str]:
+    """The folders of the variable PYTHONPATH, relative ones from the working directory, as on a host."""
+    value = environment(place).get("PYTHONPATH", "")
+    return [os.path.normpath(place.root / folder) for folder in value.split(":") if folder]
 
 
 def _furnish(place: Place) -> None:

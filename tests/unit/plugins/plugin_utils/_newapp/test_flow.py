@@ -500,3 +500,15 @@ def test_a_guess_that_cannot_be_had_is_said_to_be_one(tmp_path: Path) -> None:
         flow.entry(folder, tools(fails))
     asked = [question.text for question in raised.value.entry.proposal.questions]
     assert any("that its imports do; acme is a guess" in text for text in asked)
+
+
+def test_what_a_folder_that_a_person_names_came_to_is_told(tmp_path: Path) -> None:
+    files = {"sandboxSLASHwsgi__py": "import acme\n" + FLASK, "till__py": "", "pyproject__toml": PACKAGE}
+    folder = project(tmp_path / "x", **files)
+    answers = Answers(environment={"PYTHONPATH": "sandbox"}, entry_point="wsgi:app")
+    for fails in (None, LacksFiles):
+        with pytest.raises(flow.Unfinished, match="No module named 'acme'"):
+            flow.entry(folder, tools(Maker(fails)), answers=answers)
+    (tmp_path / "x" / "sandbox" / "wsgi.py").write_text(FLASK)
+    found = flow.entry(folder, tools(Maker()), answers=answers).proposal.entry
+    assert (found["entry_point"], found["environment"]) == ("wsgi:app", {"PYTHONPATH": "sandbox"})

@@ -83,6 +83,13 @@ def test_the_folder_of_a_dockerfile_holds_the_module_that_it_starts(tmp_path: Pa
     assert [(str(item), item.path) for item in found.candidates] == [("shop:app", "back")]
 
 
+@pytest.mark.parametrize("line", ["", "python-path = /srv/back\n", "pythonpath = back\n", "chdir = /srv/back\n"])
+def test_the_folder_that_uwsgi_looks_in(tmp_path: Path, line: str) -> None:
+    ini = "back/uwsgi.ini" if not line else "uwsgi.ini"
+    found = hinted(tmp_path, {ini: f"[uwsgi]\nmodule = shop:app\n{line}", "back/shop.py": FLASK})
+    assert [(str(item), item.path) for item in found.candidates] == [("shop:app", "back")]
+
+
 def test_what_a_script_of_flask_names_is_less_sure(tmp_path: Path) -> None:
     found = hinted(tmp_path, {"Procfile": "web: python run.py", "uwsgi.ini": "[uwsgi]\nmodule = shop:app\n"})
     assert [(str(item), item.certain) for item in found.candidates] == [("shop:app", True), ("run", False)]

@@ -11,7 +11,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot, refuse
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Given
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import Found
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Candidate, Error
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers, Candidate, Error
 
 LACKS = Error("FileNotFoundError", "'instance/config.py' (No such file or directory)")
 
@@ -73,3 +73,19 @@ def test_outside_of_a_checkout_its_name_says_why(tmp_path: Path) -> None:
     (tmp_path / "instance").mkdir()
     (tmp_path / "instance/config.py").write_text("A = 1\n")
     assert "is not shipped, as its name, or that of its folder, says" in told(tmp_path, LACKS)
+
+
+def test_a_module_in_a_folder_that_nothing_looks_in_is_told_with_that_folder(folder: Path) -> None:
+    missing = Error("ModuleNotFoundError", "No module named 'till'", missing_module="till.models")
+    found = Found(None, ((Candidate("shop", "app", "a guess"), missing),))
+    given = Given({"path": "../shop"}, folder, "shop", answers=Answers(environment={"PYTHONPATH": "sandbox"}))
+    with pytest.raises(Cannot) as raised:
+        refuse(found, given, ["shop.py", "src/till/__init__.py", "src/till/models.py", "tests/till.py"], "3.11")
+    assert raised.value.problem.fix == (
+        "it is in src/ of the project: --environment PYTHONPATH=sandbox:src has it looked for there"
+    )
+
+
+def test_a_folder_of_the_machine_that_its_import_may_not_write_to_is_told_with_the_line(folder: Path) -> None:
+    fix = told(folder, Error("OSError", "[Errno 30] Read-only file system: '/var/lib/till'"))
+    assert fix.startswith("data: {outside: [/var/lib/till]} lets it write there")

@@ -609,3 +609,11 @@ def test_what_an_app_changes_in_its_release_is_seen_and_gone_for_who_looks_next(
 def test_what_is_not_there_is_not_removed(at: Place) -> None:
     text = "import os\ntry: os.remove('app.pid')\nexcept OSError: pass\n"
     assert imported(at, f"{text}{WSGI.format(name='app')}").written == {}
+
+
+def test_modules_are_looked_for_in_the_folders_of_pythonpath(at: Place) -> None:
+    (at.root / "sandbox").mkdir()
+    (at.root / "sandbox" / "till.py").write_text(WSGI.format(name="app"))
+    place = replace(at, environment={"PYTHONPATH": "sandbox"})
+    assert look(place, "till", "", weigh_seconds=0.1).entry_point == "till:app"
+    assert look(at, "till", "", weigh_seconds=0.1).error is not None
