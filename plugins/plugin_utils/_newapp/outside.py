@@ -8,7 +8,7 @@ import posixpath
 import re
 from typing import Final
 
-from ...module_utils._declaration.data import may_be_outside
+from ...module_utils._declaration.outside import may_be_outside
 from .._display.text import listed, plural
 from .draft import Draft
 from .types import Page
