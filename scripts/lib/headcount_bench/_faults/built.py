@@ -174,7 +174,6 @@ def broken_off(scene: Scene) -> None:
             done = scene.engine.steps(APP, request, "finish", "promote", gone=scene.gone(),
                                       at={"target": target, "then": {"kill": True}})  # fmt: skip
             scene.seen.must(done[-1].get("killed"), f"it was not killed at {target}: {done[-1]}")
-            _must_lead(scene, release)
             scene.engine.steps(APP, "heal", gone=scene.gone())
             _must_lead(scene, release)
             scene.clean(f"after the kill at {target}")
