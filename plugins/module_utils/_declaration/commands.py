@@ -12,7 +12,7 @@ from typing import Final, Iterable
 from .._os.secrecy import SHORTEST
 from .app import Data
 from .checks import plain
-from .data import keeps_database, place_in, places
+from .data import place_in, places
 from .fields import ABSENT, REQUIRED, Context, Field, Invalid, Parsed, Part
 from .urls import credential
 
@@ -101,6 +101,8 @@ def _check_prepare(app: Parsed, data: Data, parts: tuple[Part, ...], context: Co
     """What a command creates is there on each host, and in the release only where each generation has it for itself."""
     for one in app.get("prepare") or ():
         if one["each_host"] is None:
+            from .databases import keeps_database
+
             one["each_host"] = "creates" in one or keeps_database(app)
         own = one.get("creates", "/")
         if not own.startswith("/"):

@@ -19,7 +19,7 @@ INSTANCE: Final = "instance"
 
 VOLATILE: Final = ("/tmp", "/var/tmp", "/dev/shm", "/run", "/var/run")
 _RELEASES: Final = "/opt/headcount"
-_SQLITE: Final = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
+SQLITE: Final = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _KEEPS: Final = re.compile(r"(?i)(^|_)(data|database|db|sqlite|storage|media|uploads?|persist\w*)(_|$)")
 _WRITTEN: Final = re.compile(r"(?i)(^|_)(database|db|sqlite|uploads?)(_|$)")
 UNTOLD: Final = re.compile(r"[:%\"'\\]")
@@ -251,14 +251,6 @@ def place_in(text: str, known: Mapping[str, str], here: tuple[Part, ...], contex
     return _PLACE.sub(lambda found: known[found[1]], text)
 
 
-def keeps_database(app: Parsed) -> bool:
-    """Whether an app, whose folders are in their places, uses a SQLite database among its data: one that each host has
-    for itself."""
-    data = places(app["name"], Data.from_dict(app.get("data") or {}))["data"]
-    found = (_SQLITE.match(value) for section in ("environment", "secrets") for value in app[section].values())
-    return any(match is not None and below(match["path"], (data,)) for match in found)
-
-
 def _check_paths(data: Data, entry_point: str, parts: tuple[Part, ...], context: Context) -> None:
     paths = [path.rstrip("/") for path in data.paths]
     module = entry_point.partition(":")[0].replace(".", "/")
@@ -276,7 +268,7 @@ def unkept(name: str, value: str, app: str, data: Data) -> tuple[str, str, str] 
     """What is wrong with a variable of the environment that leads to a place which keeps nothing, or cannot be written:
     (what it is, what is allowed, the fix). None where nothing is. The value itself, which may be secret, is not told.
     """
-    found = _SQLITE.match(value)
+    found = SQLITE.match(value)
     path = found["path"] if found else value
     own = [*places(app, data).values(), *(folder.path for folder in data.outside)]
     if not (found or _KEEPS.search(name)) or not _is_path(path) or below(path, tuple(own)):

@@ -335,23 +335,27 @@ def _trouble(words: memoryview, log: Any, error: Exception) -> None:
             log.warning("Headcount's recorder: %r", error)
 
 
-def _counting(words: memoryview, answering: set[int]) -> Callable[[memoryview, int, int, Any], None]:
-    """What counts a request that has ended in a worker's row. `answering`: as in _request_hooks."""
+def _counting(words: memoryview, answering: dict[int, int]) -> Callable[[memoryview, int, int, int, Any], None]:
+    """What counts a request that has ended in a worker's row: when it began and when it ended (ns), and how.
+    `answering`: as in _request_hooks. A limit is held against the time until its answer began: nobody waits for the end
+    of a stream or of a download as for an answer."""
     bucket, upgraded, cut = bisect_left, R_OUTCOME + UPGRADED, R_OUTCOME + CUT
     limits = [(words[H_LIMITS + place], R_OVER + place) for place in range(len(LIMITS)) if words[H_LIMITS + place]]
     least = min((limit for limit, _ in limits), default=1 << 62)
 
-    def count(row: memoryview, took: int, how: int, environ: Any) -> None:
+    def count(row: memoryview, since: int, until: int, how: int, environ: Any) -> None:
+        took = waited = (until - since) // 1000
+        answered = answering.pop(id(environ), None)
+        if answered is None:
+            row[R_ANSWERED] += 1
+        elif answered:
+            waited = (answered - since) // 1000
         if how != upgraded:
             row[R_SUM_US] += took
             row[R_BUCKET + bucket(BOUNDS_US, took)] += 1
-            if took > least:
+            if waited > least:
                 for limit, place in limits:
-                    row[place] += took > limit
-        if id(environ) in answering:
-            answering.remove(id(environ))
-        else:
-            row[R_ANSWERED] += 1
+                    row[place] += waited > limit
         if how == cut and is_own(environ):
             row[R_OWN_CUT] += 1
         row[how] += 1
@@ -364,8 +368,8 @@ def _request_hooks(
 ) -> tuple[Callable[..., None], Callable[..., None], Callable[..., None]]:
     """pre_request, post_request and ready. Each request meets them, so that they look up as little as they can."""
     began: dict[int, int] = {}
-    answering: set[int] = set()
-    """The environments of requests in flight that are in R_ANSWERED already."""
+    answering: dict[int, int] = {}
+    """The environments of requests in flight that are in R_ANSWERED already, and when the answer began (ns), if so."""
     clock, raised, count = time.monotonic_ns, sys.exc_info, _counting(words, answering)
     turn = threading.Lock() if threads and threads_interrupt() else None
 
@@ -383,16 +387,17 @@ def _request_hooks(
 
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
         try:
-            took = (clock() - began.pop(id(req))) // 1000
+            until = clock()
+            since = began.pop(id(req))
             error = raised()[1]
             how = ENDED.get(resp.status_code) if error is None else None
             if how is None:
                 how = R_OUTCOME + how_answered(resp, error, environ)
             if turn is None:
-                count(worker.headcount_row, took, how, environ)
+                count(worker.headcount_row, since, until, how, environ)
             else:
                 with turn:
-                    count(worker.headcount_row, took, how, environ)
+                    count(worker.headcount_row, since, until, how, environ)
         except Exception as error:
             _trouble(words, worker.log, error)
 
@@ -448,15 +453,18 @@ class _Body:
         return getattr(self._body, name)
 
 
-def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words: memoryview) -> Callable[..., Any]:
+def _telling(
+    worker: Any, row: memoryview, answering: dict[int, int], turn: Any, words: memoryview
+) -> Callable[..., Any]:
     """The app of a worker, which tells on the way when an answer begins."""
-    serve, log = worker.wsgi, worker.log
+    serve, log, clock = worker.wsgi, worker.log, time.monotonic_ns
 
-    def begin(request: int) -> None:
+    def begin(request: int, answered: int) -> None:
         try:
-            if request in answering:
+            known = request in answering
+            answering[request] = answered
+            if known:
                 return
-            answering.add(request)
             if turn is None:
                 row[R_ANSWERED] += 1
             else:
@@ -482,13 +490,13 @@ def _telling(worker: Any, row: memoryview, answering: set[int], turn: Any, words
     def watch(environ: Any) -> None:
         length = environ.get("CONTENT_LENGTH")
         if (length and len(length) >= MUCH) or "HTTP_TRANSFER_ENCODING" in environ or is_websocket(environ):
-            begin(id(environ))
+            begin(id(environ), 0)
         elif length and length != "0" and "wsgi.input" in environ:
             environ["wsgi.input"] = _Body(environ["wsgi.input"], partial(reading, id(environ)))
 
     def app(environ: Any, start_response: Any) -> Any:
         def start(status: Any, headers: Any, exc_info: Any = None) -> Any:
-            begin(id(environ))
+            begin(id(environ), clock())
             return start_response(status, headers, exc_info)
 
         if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ or "HTTP_UPGRADE" in environ:

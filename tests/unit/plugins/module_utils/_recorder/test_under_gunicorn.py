@@ -137,6 +137,20 @@ def test_a_websocket_that_ends_well_is_neither_broken_nor_slow(worker_class: str
 
 
 @pytest.mark.parametrize("worker_class", CLASSES)
+def test_limits_are_held_against_the_time_until_an_answer_begins(worker_class: str, tmp_path: Path) -> None:
+    skip_where_missing(worker_class)
+    with serving(tmp_path, worker_class, {"p95_ms": 200}) as server:
+        for path in ("/stream0.5", "/wait0.5"):
+            connection = server.send(f"GET {path} HTTP/1.1")
+            while connection.recv(4096):
+                pass
+            connection.close()
+        ended = server.counted(lambda found: found.tally.ended == 2)
+        assert ended.tally.over["p95"] == 1
+        assert ended.tally.seconds >= 1.0, "how long they took is counted whole"
+
+
+@pytest.mark.parametrize("worker_class", CLASSES)
 def test_a_short_body_that_comes_slowly_is_not_waited_for_before_it_has_come(worker_class: str, tmp_path: Path) -> None:
     skip_where_missing(worker_class)
     with serving(tmp_path, worker_class) as server:

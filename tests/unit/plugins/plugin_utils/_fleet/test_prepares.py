@@ -128,6 +128,9 @@ def test_it_is_declared_in_short_or_in_full() -> None:
     [
         pytest.param({"environment": {"DATABASE_URL": "sqlite:///{data}/shop.db"}}, True, id="a file of each host"),
         pytest.param({"secrets": {"DB": "sqlite+pysqlite:///{data}/a.db?timeout=5"}}, True, id="the same as a secret"),
+        pytest.param({"environment": {"DB": "{data}/m"}}, True, id="a plain path that is called a database"),
+        pytest.param({"environment": {"NOTES": "{data}/notes.sqlite3"}}, True, id="a plain path that ends like one"),
+        pytest.param({"environment": {"UPLOADS": "{data}/uploads"}}, False, id="a folder of another kind"),
         pytest.param({"secrets": {"DATABASE_URL": "postgresql://db/shop"}}, False, id="a server"),
         pytest.param(
             {"environment": {"DB": "sqlite:////srv/shared/shop.db"}, "data": {"outside": ["/srv/shared"]}},
