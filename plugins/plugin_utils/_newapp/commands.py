@@ -66,6 +66,21 @@ def words_of(line: str) -> list[str]:
         return text.split()
 
 
+_IN_SHELL: Final = re.compile(r"\s*(?:exec\s+)?(?:/\S+/)?(?:ba|da)?sh\s+-[el]*c\s", re.DOTALL)
+
+
+def unwrapped(line: str) -> str:
+    """The line that a shell is given by another one (`bash -c "..."`, over several lines); any other as it is."""
+    if not _IN_SHELL.match(line):
+        return line
+    try:
+        words = shlex.split(line)
+    except ValueError:
+        return line
+    at = next((index for index, word in enumerate(words) if re.fullmatch(r"-[el]*c", word)), len(words))
+    return " ".join(words[at + 1].split()) if at + 1 < len(words) else line
+
+
 def started(line: str) -> Started | None:
     """What a line starts, when it starts an app at all."""
     for part in re.split(r"&&|\|\||;", line):

@@ -21,11 +21,12 @@ _ASIDE: Final = re.compile(r"(^|[._])(dev|devel|development|local|test|tests|tes
 class Django:
     """`manage`: the path of manage.py in the project, "" without one; `settings`: the module of its settings that its
     files name, with the file that says so, the surest first; `others`: further modules of settings that hosts may run
-    with."""
+    with; `elsewhere`: the paths of manage.py of others in the repository."""
 
     manage: str = ""
     settings: tuple[tuple[str, str], ...] = ()
     others: tuple[str, ...] = ()
+    elsewhere: tuple[str, ...] = ()
 
     @property
     def chosen(self) -> tuple[str, str]:
@@ -62,7 +63,8 @@ def django(names: Sequence[str], text: Callable[[str], str], given: tuple[str, s
     modules = _modules(names, text, folder)
     if not named and len(modules) == 1:
         named = modules
-    return Django(manages[0], tuple(named.items()), tuple(module for module in modules if module not in named))
+    others = tuple(module for module in modules if module not in named)
+    return Django(manages[0], tuple(named.items()), others, tuple(manages[1:]))
 
 
 def _named(files: Sequence[str], text: Callable[[str], str], known: Collection[str]) -> dict[str, str]:

@@ -9,6 +9,7 @@ import configparser
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -101,6 +102,7 @@ class _Reading:
         `functions`: those of the shell's script that the line is in; what they do is in its other lines. `folder`: the
         one that it is written in, which holds the module where the top does not.
         """
+        line = commands.unwrapped(line)
         self.collecting(line, origin)
         for command in beside.preparing(line, functions):
             self.prepares.setdefault(command, origin)
@@ -226,7 +228,7 @@ class _Reading:
         """Further processes, and commands that start the app."""
         for origin, name, service in self.services():
             command = service.get("command")
-            text = " ".join(map(str, command)) if isinstance(command, list) else str(command or "")
+            text = shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
             if text and commands.is_process(name, text):
                 self.processes.setdefault(name, Process(name, text, origin))
             elif text:

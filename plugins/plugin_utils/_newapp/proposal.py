@@ -99,6 +99,13 @@ def _identity(draft: Draft) -> None:
             "let what sets the hosts up install them, or pin a version that has wheels",
             must=True,
         )
+    known = draft.hints.django
+    if app.kind == "django" and known.elsewhere:
+        others = listed(sorted(name.rpartition("/")[0] or "the top" for name in known.elsewhere), 8)
+        draft.ask(
+            f"which Django project is it? {known.manage} was taken, and {others} "
+            f"{'has' if len(known.elsewhere) == 1 else 'have'} another one: --subdirectory names it"
+        )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)
 
@@ -295,12 +302,22 @@ def _data(draft: Draft) -> None:
     outside.ask(draft)
     _homeless(draft, local, paths)
     if not local and database and database not in given:
+        kept = (
+            f', or a file that is kept under environment: {{{database}: "sqlite:///{{data}}/{draft.entry["name"]}.db"}}'
+        )
+        servers = {"PostgreSQL", "MySQL", "MongoDB"} & set(peers.drivers(app))
+        file = kept if not servers or app.libraries & _TAKE_SQLITE else ""
         draft.ask(
             f"which database is it to use? The code reads {database}, and nothing says where that of a host is: put "
-            "the address of a server under secrets, or a file that is kept under environment: "
-            f'{{{database}: "sqlite:///{{data}}/{draft.entry["name"]}.db"}}',
+            f"the address of a server under secrets{file}",
             must=True,
         )
+
+
+_TAKE_SQLITE: Final = frozenset(
+    {"sqlite3", "sqlalchemy", "django", "peewee", "pony", "tortoise", "databases", "dataset", "alembic"}
+)
+"""Libraries by which an app may have a file for its database."""
 
 
 def _put_data(draft: Draft, paths: Sequence[str]) -> None:

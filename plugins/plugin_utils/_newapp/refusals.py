@@ -15,7 +15,7 @@ from ...module_utils._declaration.fields import Problem
 from .._display.lacking import of_python, of_the_machine
 from .._display.text import listed
 from .._wheels.files import left_out, looks_secret, shipped
-from . import outside, scan
+from . import outside, pins, scan
 from .subject import Given
 from .survey import FILE_OF_SETTINGS, Found
 from .types import Candidate, Error
@@ -149,7 +149,7 @@ def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
     what = f"would be {str(candidate)!r} ({candidate.origin})"
     callables, modules = "module:callable or module:factory()", "a module that can be imported"
     if error.kind == "NotFound":
-        return _entry_point(f"{what}, but {error.message}", callables, _fix_of_none(error))
+        return _entry_point(f"{what}, but {error.message}", callables, _fix_of_none(candidate, error))
     if error.kind == "Serves":
         fix = 'put what serves under `if __name__ == "__main__":`'
         return _entry_point(f"{what}, but {error.message}{_at(error)}", "a module that only defines the app", fix)
@@ -181,9 +181,7 @@ def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
     if error.kind == _NO_METADATA:
         fix = f"source.as: package installs it; a tree is no distribution, which {error.missing_module} is wanted as"
         return _entry_point(failed, modules, fix)
-    if error.missing_module:
-        return _entry_point(failed, modules, _fix_of_missing(error.missing_module))
-    return _entry_point(failed, modules, _fix(error))
+    return _entry_point(failed, modules, _fix_of_import(error))
 
 
 _QUOTED: Final = re.compile(r"'([^'\n]{1,200})'")
@@ -235,15 +233,21 @@ def _fix_of_lacked(name: str) -> str:
     )
 
 
+def _fix_of_import(error: Error) -> str:
+    """What to do about an import that fails."""
+    missing = _fix_of_missing(error.missing_module) if error.missing_module else ""
+    return pins.fix(error.message) or missing or _fix(error)
+
+
 def _fix_of_missing(module: str) -> str:
     """What to do about a module that nothing brings."""
     known = of_python(f"No module named '{module}'")
     return known or f"name the distribution that brings {module} in the project's dependencies"
 
 
-def _fix_of_none(error: Error) -> str:
+def _fix_of_none(candidate: Candidate, error: Error) -> str:
     """What to do about a module that holds no app."""
-    if "ASGI" in error.message:
+    if "ASGI" in error.message or "an ASGI app" in candidate.origin:
         return "serve it with an ASGI server; a WSGI app beside it is named with FLASK_APP"
     return _fix(error) if error.stood_in else "a module wsgi.py that makes it and calls it app"
 

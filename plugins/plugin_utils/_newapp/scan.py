@@ -28,6 +28,7 @@ _USUAL: Final = ("app", "application")
 _FILES: Final = ("wsgi", "app", "application", "main", "autoapp", "run", "server", "web", "index", "api", "__init__")
 _INSIDE: Final = ("src", "lib")
 _DEEP: Final = 2
+_CONNEXION: Final = re.compile(r"(connex|connexion|cnx)_?app")
 _PAGES: Final = re.compile(
     r"route\(|add_url_rule|register_blueprint|add_resource|errorhandler|\.(get|post|layout|callback|add_api|init_app)\b|"
     r"Dash\(|start_response|get_wsgi_application"
@@ -100,7 +101,7 @@ def _top(body: Iterable[ast.stmt]) -> Iterator[ast.stmt]:
 
 def _is_app(value: ast.expr, name: str) -> bool:
     if isinstance(value, ast.Attribute):
-        return value.attr in ("server", "wsgi_app") or name in ("app", "application")
+        return value.attr in ("server", "wsgi_app") or name in _USUAL or bool(_CONNEXION.fullmatch(name))
     if not isinstance(value, ast.Call):
         return False
     called = value.func.attr if isinstance(value.func, ast.Attribute) else getattr(value.func, "id", "")

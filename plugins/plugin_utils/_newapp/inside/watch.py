@@ -13,6 +13,8 @@ from typing import Any, TypedDict
 
 # Libraries that read the environment in the project's place.
 READERS = ("decouple", "environs", "environ", "dotenv", "starlette", "dynaconf", "envparse", "prettyconf")
+# Modules of a framework that do.
+READS = ("flask.config",)
 # What belongs to the machine, to Python or to a framework, and is no setting of the project.
 NOT_SETTINGS = re.compile(
     r"(PATH|HOME|USER|LOGNAME|SHELL|LANG|LC_.*|TZ|TERM|PWD|TMPDIR|TEMP|TMP|HOSTNAME|PYTHON.*|NO_COLOR|VIRTUAL_ENV|"
@@ -77,7 +79,8 @@ class Seen:
             filename = frame.f_code.co_filename
             if self.is_own(filename):
                 return f"{os.path.realpath(filename)}:{frame.f_lineno}"
-            name = str(frame.f_globals.get("__name__", "")).partition(".")[0]
+            module = str(frame.f_globals.get("__name__", ""))
+            name = "os" if module in READS else module.partition(".")[0]
             if name not in (*READERS, "os", "_collections_abc", "collections", "functools", "typing", "__main__"):
                 return None
             frame = frame.f_back

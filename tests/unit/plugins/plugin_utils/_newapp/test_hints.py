@@ -90,6 +90,27 @@ def test_the_folder_that_uwsgi_looks_in(tmp_path: Path, line: str) -> None:
     assert [(str(item), item.path) for item in found.candidates] == [("shop:app", "back")]
 
 
+@pytest.mark.parametrize(
+    "command",
+    [
+        '>\n      bash -c "python manage.py migrate\n      && gunicorn shop.wsgi:application -b 0.0.0.0:8000"',
+        '["sh", "-ec", "python manage.py migrate && gunicorn shop.wsgi:application -b :8000"]',
+    ],
+)
+def test_the_line_that_a_shell_is_given_is_read_as_a_line(tmp_path: Path, command: str) -> None:
+    found = hinted(tmp_path, {"compose.yaml": f"services:\n  web:\n    command: {command}\n"})
+    assert [item.run for item in found.prepares] == ["python manage.py migrate"]
+    assert [str(item) for item in found.candidates] == ["shop.wsgi:application"]
+    assert (found.listen, found.before) == ("0.0.0.0:8000", ())
+
+
+def test_what_puts_a_connexion_app_together_may_hold_the_app(tmp_path: Path) -> None:
+    server = "import config\nconnex_app = config.connex_app\nconnex_app.add_api('a.yml')\n"
+    names = project(tmp_path, {"config.py": "app = connex_app.app\n", "server.py": server})
+    found = {str(item) for item in scan.candidates(tmp_path, names, "shop")}
+    assert found == {"config", "server:connex_app"}
+
+
 def test_what_a_script_of_flask_names_is_less_sure(tmp_path: Path) -> None:
     found = hinted(tmp_path, {"Procfile": "web: python run.py", "uwsgi.ini": "[uwsgi]\nmodule = shop:app\n"})
     assert [(str(item), item.certain) for item in found.candidates] == [("shop:app", True), ("run", False)]

@@ -158,6 +158,20 @@ def test_what_it_writes_into_its_own_folder_is_asked_first() -> None:
     assert logged.entry["environment"] == {"LOG_TO_STDOUT": "1"}
 
 
+@pytest.mark.parametrize(("libraries", "file"), [({"pymongo"}, False), ({"psycopg2", "sqlalchemy"}, True)])
+def test_a_file_is_proposed_for_a_database_where_the_app_may_have_one(libraries: set[str], file: bool) -> None:
+    told = questions(proposal(replace(APP, variables=(Variable("DATABASE_URL"),), libraries=frozenset(libraries))))
+    assert "which database is it to use?" in told
+    assert ("a file that is kept" in told) is file
+
+
+def test_other_django_projects_of_a_repository_are_named() -> None:
+    known = Django("source_final/manage.py", elsewhere=("source_step_1/manage.py", "source_step_2/manage.py"))
+    told = questions(proposal(replace(APP, kind="django"), Hints(django=known)))
+    assert "source_final/manage.py was taken, and source_step_1, source_step_2 have another one" in told
+    assert "which Django project" not in questions(proposal(replace(APP, kind="flask"), Hints(django=known)))
+
+
 def test_what_was_compiled_here_needs_a_compiler_where_it_is_released() -> None:
     found = propose(replace(SUBJECT, compiled=("uwsgi 2.0.22",)), Hints(), Found(APP))
     (question,) = found.questions

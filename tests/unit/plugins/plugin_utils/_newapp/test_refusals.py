@@ -89,3 +89,15 @@ def test_a_module_in_a_folder_that_nothing_looks_in_is_told_with_that_folder(fol
 def test_a_folder_of_the_machine_that_its_import_may_not_write_to_is_told_with_the_line(folder: Path) -> None:
     fix = told(folder, Error("OSError", "[Errno 30] Read-only file system: '/var/lib/till'"))
     assert fix.startswith("data: {outside: [/var/lib/till]} lets it write there")
+
+
+def test_a_version_that_no_longer_has_what_is_imported_is_told_with_the_pin(folder: Path) -> None:
+    fix = told(folder, Error("ImportError", "cannot import name 'url_quote' from 'werkzeug.urls'", "shop.py:2"))
+    assert fix.startswith("pin werkzeug<3")
+
+
+def test_an_asgi_framework_is_told_to_be_one(folder: Path) -> None:
+    held = Candidate("quart.app", "", "src/quart/app.py holds an ASGI app")
+    found = Found(None, ((held, Error("NotFound", "it holds no WSGI callable")),))
+    with pytest.raises(Cannot, match="serve it with an ASGI server"):
+        refuse(found, Given({"path": "../shop"}, folder, "shop"), ["shop.py"], "3.11")

@@ -617,3 +617,8 @@ def test_modules_are_looked_for_in_the_folders_of_pythonpath(at: Place) -> None:
     place = replace(at, environment={"PYTHONPATH": "sandbox"})
     assert look(place, "till", "", weigh_seconds=0.1).entry_point == "till:app"
     assert look(at, "till", "", weigh_seconds=0.1).error is not None
+
+
+def test_the_variable_that_flask_reads_a_file_of_settings_by_is_one_of_the_project(at: Place) -> None:
+    text = "from flask import Flask\napp = Flask(__name__)\napp.config.from_envvar('SHOP_CFG', silent=True)\n"
+    assert [item.name for item in imported(at, text).variables] == ["SHOP_CFG"]
