@@ -109,12 +109,19 @@ def _lead_static(draft: Draft, root: str) -> bool:
     data = mapping(draft.entry.get("data"))
     paths = data.get("paths")
     known = list(paths) if isinstance(paths, list) else []
+    if _meets(root, data.get("built") or ()):
+        return False
     if not is_below(f"{root}/", known):
         draft.put("data", {**data, "paths": [*known, f"{root}/"]})
         draft.comments.setdefault(
             "data.paths", "static files are collected there, and a release is read-only on a host"
         )
     return True
+
+
+def _meets(root: str, built: Sequence[str]) -> bool:
+    """Whether a folder is in one that each generation has for itself, or one of these is in it."""
+    return any(f"{root}/".startswith(f"{one}/") or f"{one}/".startswith(f"{root}/") for one in built)
 
 
 def _is_in_data(root: str, environment: Json) -> bool:

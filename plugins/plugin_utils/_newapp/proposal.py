@@ -295,10 +295,10 @@ def _data(draft: Draft) -> None:
     if isinstance(environment, dict) and set(environment) & set(database_variables(draft)):
         local, led = [], [path_of(uri) for uri in local]
     paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
-    paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), paths)])
+    led_by_now = [*paths, *draft.found.anew]
+    paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), led_by_now)])
     _put_data(draft, paths)
     _written(draft, [*paths, *led], [path_of(uri) for uri in local])
-    _linked(draft)
     outside.ask(draft)
     _homeless(draft, local, paths)
     if not local and database and database not in given:
@@ -325,10 +325,13 @@ def _put_data(draft: Draft, paths: Sequence[str]) -> None:
     environment = mapping(draft.entry.get("environment"))
     led = {name: value for name, value in kept_variables(draft).items() if environment.get(name) == value.rstrip("/")}
     made = [value.removeprefix("{data}/").rstrip("/") for value in led.values() if value.endswith("/")]
-    kept = {"paths": list(paths), "folders": list(dict.fromkeys([*draft.found.folders, *made]))}
+    built = [folder.rstrip("/") for folder in draft.found.anew]
+    kept = {"paths": list(paths), "folders": list(dict.fromkeys([*draft.found.folders, *made])), "built": built}
     why = {
         "paths": "it writes there, beside its code, which is read-only on a host; so it leads to the app's data",
         "folders": "made before its first start; kept",
+        "built": f"it makes links into its own release in {listed([_with_place(draft, name) for name in built], 3)}: "
+        "each generation has its own folder there, which goes with it",
     }
     declared = {key: value for key, value in kept.items() if value}
     if declared:
@@ -355,20 +358,6 @@ def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:
             f"where is it to keep its database? {listed(left, 2)} is nothing that a host keeps: name it in data.paths, "
             "or have its settings name a file in `{data}` or a database server",
             must=True,
-        )
-
-
-def _linked(draft: Draft) -> None:
-    """Asks about folders in which it makes links into its release."""
-    if draft.found.anew:
-        shown = [_with_place(draft, folder) for folder in draft.found.anew]
-        does = "does not start without them" if draft.found.writes else "goes on without them"
-        draft.ask(
-            f"where is it to make the links that it makes in {listed(shown, 4)}? They lead into its release, which is "
-            f"read-only on a host, and it {does}. data.paths is no place for them: it would keep them for longer than "
-            "the release that they lead into. Have them made before the code is shipped, or its settings name a folder "
-            "below /tmp, which each generation has for itself",
-            must=draft.found.writes,
         )
 
 

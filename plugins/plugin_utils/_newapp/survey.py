@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from typing import Final
 
+from ...module_utils._declaration.built import CODE_ENDINGS
 from ...module_utils._declaration.data import INSTANCE
 from .django import VARIABLE as SETTINGS
 from .sandbox import DATA, Place
@@ -37,7 +38,7 @@ class Found:
 
     `writes`: the app runs only where it may write into its own folder. `streams`: variables that keep it from that;
     `leads`: what leads to the app's data in its stead, as `data.paths` has it; `anew`: folders in which it makes links
-    into its release, which data would keep for longer than that.
+    into its release, which data would keep for longer than that: what `data.built` is for.
     `unreached`: what failed only because a peer that it calls while it is imported is out of reach here, or because it
     takes longer than there is time; with `cannot` what could not be looked at at all, and why. `folders`: those in the
     app's data that it needs to be there; `repositories`: those of them that it needs to be repositories of git.
@@ -196,8 +197,9 @@ MOST_LEADS: Final = 6
 def _led(app: Imported, there: Set[str], place: Place, look: Look) -> Found | None:
     """The app where what it writes beside its code leads to its data; None where that is not it."""
     written = {path: kind for path, kind in app.written.items() if not (place.kept and is_kept(path))}
-    anew = linked(written)
-    leads = tuple(path for path in leads_of(written, there) if not f"{path}/".startswith(anew or "//"))
+    leads = leads_of(written, there)
+    anew = _whole(linked(written, there), leads)
+    leads = tuple(path for path in leads if not f"{path.rstrip('/')}/".startswith(anew or "//"))
     if not 0 < len(leads) + len(anew) <= MOST_LEADS:
         return None
     again = look(replace(place, leads=(*leads, *anew)), app.candidate.module, app.candidate.target)
@@ -211,11 +213,20 @@ def _led(app: Imported, there: Set[str], place: Place, look: Look) -> Found | No
     return Found(found, leads=leads, anew=anew)
 
 
-def linked(written: Mapping[str, str]) -> tuple[str, ...]:
-    """The folders of the project in which an app makes links into the project; each ends in `/`."""
-    links = sorted(path for path, kind in written.items() if kind == "link")
+def _whole(folders: Sequence[str], leads: Sequence[str]) -> tuple[str, ...]:
+    """Folders of links, each with the new folder that it is in, and none in another one."""
+    outer = [next((lead for lead in leads if lead.endswith("/") and one.startswith(lead)), one) for one in folders]
+    return tuple(one for one in dict.fromkeys(outer) if not any(one != o and one.startswith(o) for o in outer))
+
+
+def linked(written: Mapping[str, str], there: Set[str]) -> tuple[str, ...]:
+    """The folders of the project in which an app makes links into the project, but for those that hold code; each ends
+    in `/`. `there`: the files and folders of the project."""
+    links = sorted(path for path, kind in written.items() if kind == "link" and not is_kept(path))
     folders = [path.rpartition("/")[0] for path in links if not path.startswith(("/", "./", "../"))]
-    return tuple(dict.fromkeys(f"{folder}/" for folder in folders if folder))
+    code = [name for name in there if name.endswith(CODE_ENDINGS)]
+    found = dict.fromkeys(f"{folder}/" for folder in folders if folder and " " not in folder)
+    return tuple(folder for folder in found if not any(name.startswith(folder) for name in code))
 
 
 def is_kept(path: str) -> bool:

@@ -181,17 +181,26 @@ def test_what_was_compiled_here_needs_a_compiler_where_it_is_released() -> None:
 
 
 @pytest.mark.parametrize("writes", [True, False])
-def test_links_that_it_makes_into_its_release_are_asked_about(writes: bool) -> None:
+def test_links_that_it_makes_into_its_release_are_those_of_a_generation(writes: bool) -> None:
     app = replace(
         APP,
         written={"app/build/a.css": "link", "bangs.json": "file"},
         written_at={"app/build/a.css": "app/__init__.py:224"},
     )
     found = proposal(app, leads=("bangs.json",), anew=("app/build/",), writes=writes)
-    assert found.entry["data"] == {"paths": ["bangs.json"]}
-    (question,) = found.questions
-    assert "the links that it makes in app/build/ (app/__init__.py:224)" in question.text
-    assert question.must is writes
+    assert found.entry["data"] == {"paths": ["bangs.json"], "built": ["app/build"]}
+    assert "links into its own release in app/build (app/__init__.py:224)" in found.comments["data.built"]
+    assert not found.questions
+    flow.check(found, render.text(found))
+
+
+def test_static_files_are_collected_into_no_folder_of_a_generation() -> None:
+    known = Django("manage.py", settings=(("site.settings", "manage.py"),))
+    app = replace(APP, kind="django", static_root="static", written={"static/build/a.css": "link"})
+    found = proposal(app, Hints(django=known), anew=("static/build/",))
+    assert found.entry["data"] == {"built": ["static/build"]}
+    assert "where are its static files to be collected?" in questions(found)
+    flow.check(found, render.text(found))
 
 
 def test_its_life_is_asked_about() -> None:

@@ -11,7 +11,12 @@ from pathlib import Path
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.django import Django
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.sandbox import Place
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import leads_of, stand_in, survey
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.survey import (
+    leads_of,
+    linked,
+    stand_in,
+    survey,
+)
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import (
     Candidate,
     Error,
@@ -364,10 +369,13 @@ def test_a_secret_that_is_missed_by_another_name_is_given() -> None:
     assert list(found.app.required) == ["SHOP_SECRET"]
 
 
-def test_links_into_the_release_lead_to_no_data(tmp_path: Path) -> None:
-    (tmp_path / "static" / "build").mkdir(parents=True)
+@pytest.mark.parametrize("within", [False, True])
+def test_links_into_the_release_lead_to_no_data(tmp_path: Path, within: bool) -> None:
+    (tmp_path / "static" / ("" if within else "build")).mkdir(parents=True)
     at = Place(tmp_path, tmp_path, Path("/venv/bin/python"))
     writes = {"bangs.json": "file", "static/build/a.css": "link"}
+    if within:  # a folder that is new as a whole is made anew as a whole
+        writes |= {"static/build/deep": "folder", "static/build/deep/b.css": "link", "static/build/c.css": "file"}
     refused = Error("OSError", "[Errno 30] Read-only file system: 'bangs.json'", read_only=True)
 
     def answer(place: Place, module: str, target: str) -> Imported:
@@ -383,3 +391,8 @@ def test_links_into_the_release_lead_to_no_data(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("kind", "led"), [("file", ("a.json",)), ("moved", ()), ("link", ()), ("gone", ())])
 def test_a_link_in_the_place_of_a_file_is_for_what_is_written_through_it(kind: str, led: tuple[str, ...]) -> None:
     assert leads_of({"a.json": kind}, {"a.json", "."}) == led
+
+
+def test_a_folder_of_code_is_none_that_a_generation_makes_anew() -> None:
+    written = {"a/b/x.css": "link", "c/x.css": "link", "x.css": "link", "/tmp/x": "link"}
+    assert linked(written, {"c/x.py", "a", "a/b", "."}) == ("a/b/",)
