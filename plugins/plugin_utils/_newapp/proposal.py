@@ -91,14 +91,7 @@ def _identity(draft: Draft) -> None:
             f"which versions does it need of {listed(list(subject.guessed), 6)}? No file that pip, uv, poetry, pdm "
             f"or pipenv would read says what it depends on, so that its imports do{doubt}: a requirements.txt is better"
         )
-    if subject.compiled:
-        draft.ask(
-            f"is there a compiler where it is released? {listed(list(subject.compiled), 4)}: no wheel fits this "
-            "Python, so that it was compiled here, and a rollout has it compiled on one host of each platform. Each of "
-            "those needs gcc and python3-dev (and the libraries that it is made with, which all hosts need to run it): "
-            "let what sets the hosts up install them, or pin a version that has wheels",
-            must=True,
-        )
+    _compiled(draft)
     known = draft.hints.django
     if app.kind == "django" and known.elsewhere:
         others = listed(sorted(name.rpartition("/")[0] or "the top" for name in known.elsewhere), 8)
@@ -108,6 +101,28 @@ def _identity(draft: Draft) -> None:
         )
     listen, why = _listen(draft.hints)
     draft.put("listen", listen, why)
+
+
+_BARE: Final = re.compile(
+    r"(charset-normalizer|coverage|markupsafe|msgpack|pymongo|pyyaml|simplejson|sqlalchemy|tornado|websockets|wrapt|"
+    r"zope-interface) "
+)
+"""What is built without a compiler as well, and is slower then."""
+
+
+def _compiled(draft: Draft) -> None:
+    """Asks about dependencies that have no wheel and were compiled here."""
+    compiled = sorted(draft.subject.compiled, key=lambda text: bool(_BARE.match(text)))
+    needs = [text for text in compiled if not _BARE.match(text)]
+    if compiled:
+        bare = "" if needs else ", or they are slower without"
+        draft.ask(
+            f"is there a compiler where it is released? {listed(compiled, 4)}: no wheel fits this Python, so that it "
+            "was compiled here, and a rollout has it compiled on one host of each platform. Each of those needs gcc "
+            f"and python3-dev (and the libraries that it is made with, which all hosts need to run it){bare}: let what "
+            "sets the hosts up install them, or pin a version that has wheels",
+            must=bool(needs),
+        )
 
 
 def _not_looked_at(draft: Draft) -> None:

@@ -173,10 +173,12 @@ def test_other_django_projects_of_a_repository_are_named() -> None:
 
 
 def test_what_was_compiled_here_needs_a_compiler_where_it_is_released() -> None:
-    found = propose(replace(SUBJECT, compiled=("uwsgi 2.0.22",)), Hints(), Found(APP))
+    found = propose(replace(SUBJECT, compiled=("markupsafe 2.1.1", "uwsgi 2.0.22")), Hints(), Found(APP))
     (question,) = found.questions
     assert question.must
-    assert "uwsgi 2.0.22: no wheel fits this Python" in question.text
+    assert "uwsgi 2.0.22, markupsafe 2.1.1: no wheel fits this Python" in question.text
+    (bare,) = propose(replace(SUBJECT, compiled=("markupsafe 2.1.1",)), Hints(), Found(APP)).questions
+    assert not bare.must
     assert "needs gcc and python3-dev" in question.text
 
 
