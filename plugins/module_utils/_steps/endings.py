@@ -26,6 +26,7 @@ ALIVE: Final = ("answered ", "timed out")
 """In these ways fail requests whose worker goes on."""
 
 ENDED: Final = "the worker ended "
+NOT_COUNTED: Final = ": what waited for the next one does not count in the weigh"
 
 
 def broke(answer: Answer) -> bool:
@@ -100,7 +101,7 @@ class Endings:
 
 def told_of_ends(uncounted: Iterable[str]) -> str:
     """What a weigh told of its worker's ends, among what it told of its paths; empty where it told nothing."""
-    return next((said.partition(":")[0] for said in uncounted if said.startswith(ENDED)), "")
+    return next((said.partition(NOT_COUNTED)[0] for said in uncounted if said.startswith(ENDED)), "")
 
 
 def lost_with(samples: Samples, names: Sequence[str]) -> list[tuple[str, int]]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from .._os.causes import LEAVING, Raised, exceptions
 from .._os.lines import UNREAD, Line
-from .._verdict.types import PASS, Check, Verdict, short
+from .._verdict.types import FAIL, PASS, Check, Verdict, short
 
 MOST_LINES: Final = 4000
 LEAST: Final = 20
@@ -106,6 +106,20 @@ def _told(kind: tuple[str, str], mine: Logged, live: Logged | None, asked: float
     least = LEAST_SHARE if live is not None else ALONE_SHARE
     many = len(mine.kinds[kind]) >= max(LEAST, least * asked)
     return many and (live is None or mine.rate(kind) >= MORE * live.rate(kind))
+
+
+def wanted(verdict: Verdict) -> bool:
+    """Whether the log is to be read for it: why requests failed is told by what is logged of those."""
+    return verdict.outcome != FAIL or not _number(dict(verdict.facts), "candidate", "failures")
+
+
+def with_exceptions(verdict: Verdict, found: Sequence[Check]) -> Verdict:
+    """The verdict with what is told of the candidate's log, in its cause whatever it is: what is logged again and again
+    may be what takes the time."""
+    told = verdict.telling(found)
+    if verdict.outcome == PASS:
+        return told
+    return replace(told, cause="; ".join([verdict.cause, *(check.sentence for check in found)]))
 
 
 def excepting(mine: Said, live: Said | None, verdict: Verdict, load: object, begin: float, end: float) -> list[Check]:

@@ -26,7 +26,7 @@ from typing import Callable, Iterator, Sequence, TypedDict
 from .._declaration.app import LoadPath
 from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell
-from .endings import Endings, broke
+from .endings import NOT_COUNTED, Endings, broke
 from .leaking import leaking
 from .uncounted import told, with_fix
 from .weighed import Weighed, queued_seconds
@@ -258,7 +258,7 @@ def _uncounted(solo: Solo, endings: Endings) -> list[str]:
     """A sentence of the workers that ended, and one for each path whose answers do not count, or not all."""
     ended = endings.sentence()
     of_paths = [told(len(path.cpu_ms), path.wrong(endings.under_way[path.name])) for path in solo.paths]
-    said = [f"{ended}: what waited for the next one does not count in the weigh" if ended else "", *of_paths]
+    said = [f"{ended}{NOT_COUNTED}" if ended else "", *of_paths]
     return list(filter(None, said))
 
 

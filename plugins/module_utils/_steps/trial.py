@@ -18,10 +18,10 @@ from .._os.procfs import read_text
 from .._verdict.judge import Verdict, decide, words_of_revert
 from .._verdict.pooling import Pool
 from .._verdict.toldchecks import fewer_bytes_of
-from .._verdict.types import FAIL, PASS, Check
+from .._verdict.types import PASS, Check
 from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
-from .excepting import Said, excepting
+from .excepting import Said, excepting, wanted, with_exceptions
 from .likeness import unlike
 from .uncounted import only_redirects
 from .watchdog import memory_bounded
@@ -98,12 +98,13 @@ def fail_if_unlike(app: AppOnHost, number: int, declared: Plain, live: int | Non
 def beside_live(
     app: AppOnHost, number: int, live: int | None, verdict: Verdict, evidence: Evidence, begin: float
 ) -> Verdict:
-    """The verdict on a candidate that did not fail, with what is told of its answers and its log beside those of `live`
-    (None: that was not loaded). `begin`: of the trial, in seconds of the epoch."""
-    if verdict.outcome == FAIL:
+    """The verdict on a candidate with what is told of its answers, where it passed, and of its log, beside those of
+    `live` (None: that was not loaded). `begin`: of the trial, in seconds of the epoch."""
+    if not wanted(verdict):
         return verdict
     found = unlike_live(app, number, live, verdict) if verdict.outcome == PASS else []
-    verdict = verdict.telling([*found, *complaints(app, number, live, verdict, evidence, begin)])
+    logged = complaints(app, number, live, verdict, evidence, begin)
+    verdict = with_exceptions(verdict.telling(found), logged)
     evidence["verdict"] = verdict.to_dict()
     return verdict
 

@@ -9,7 +9,12 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.lines import Line
-from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.excepting import MOST_LINES, excepting
+from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.excepting import (
+    MOST_LINES,
+    excepting,
+    wanted,
+    with_exceptions,
+)
 from ansible_collections.headcount.gunicorn.plugins.module_utils._verdict.types import Verdict
 
 BEGIN, SECONDS, RATE = 1000.0, 40.0, 30.0
@@ -92,3 +97,14 @@ def test_the_requests_of_a_first_run_count_too() -> None:
     verdict = Verdict("pass", "", facts={"candidate": {"planned": 1800, "planned_rate": RATE}, "first": first})
     assert told(log(450), [], verdict) == []
     assert told(log(600), [], verdict)
+
+
+def test_it_stands_in_the_cause_of_what_failed_for_another_reason() -> None:
+    checks = excepting(lambda *_: log(600), lambda *_: [], VERDICT, LOAD, BEGIN, BEGIN + SECONDS)
+    slow = with_exceptions(Verdict("fail", "p95 is 469 ms"), checks)
+    assert slow.cause.startswith("p95 is 469 ms; its log has an exception for ")
+    assert slow.told == (checks[0].sentence,)
+    assert with_exceptions(VERDICT, checks).cause == f"p95 is 5 ms; {checks[0].sentence}"
+    assert with_exceptions(slow, []) == slow
+    assert wanted(slow)
+    assert not wanted(Verdict("fail", "40 of 120 failed", facts={"candidate": {"failures": 40}}))
