@@ -18,21 +18,11 @@ from typing import Iterator
 
 from .._os.background import begin_thread
 from .._os.files import remove_file
-from .._os.listeners import (
-    SYSTEM_MANAGER,
-    Listener,
-    held,
-    hold,
-    keep_alone,
-    lead,
-    lead_nowhere,
-    let_beside,
-    point,
-    shut_beside,
-)
+from .._os.listeners import SYSTEM_MANAGER, Listener, held, hold
 from .._os.paths import under
 from .._os.sockets import BOUND_BESIDE
 from .._os.systemd import Systemd, SystemdError
+from .._os.twosockets import keep_alone, lead, lead_nowhere, let_beside, point, shut_beside
 from .dropins import drop_in, undrop
 
 NAME_SECONDS = 0.02

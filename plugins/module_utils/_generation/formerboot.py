@@ -2,8 +2,7 @@
 # Copyright: Headcount contributors
 """What makes a boot start a former service: which links, that they can be taken away, and put back as they were.
 
-`systemctl disable` removes links that `systemctl enable` does not make again: those that somebody made by hand. So the
-links themselves are noted, removed, and put back, and afterwards it is read whether they are what they were.
+Read only; `formerlinks` acts on it.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ import os
 import re
 from typing import Iterable, Mapping, Sequence
 
-from .._os.files import fsync_directory, make_directory, read_text_file, remove_file, replace_link
+from .._os.files import read_text_file
 from .._os.paths import UNITS, Layout, under
 from .._os.systemd import Systemd
 from .._os.unitfiles import UNIT_PATH
@@ -21,7 +20,7 @@ from .._os.unitfiles import UNIT_PATH
 _FOLDERS = (".wants", ".requires", ".upholds")
 _SURE = ("", "enabled", "enabled-runtime", "disabled", "static", "indirect", "alias")
 """What systemd says of a unit file (UnitFileState) whose links are all that there is to it."""
-_WANTED = ("WantedBy", "RequiredBy", "UpheldBy")
+WANTED = ("WantedBy", "RequiredBy", "UpheldBy")
 _MOST_ALIASES = 10
 
 
@@ -70,7 +69,7 @@ def _entries(layout: Layout, folder: str, names: Iterable[str]) -> list[tuple[st
 def problem(layout: Layout, unit: str, systemd: Systemd, own: Iterable[str] = ()) -> str:
     """Why it cannot be had that no boot starts `unit`, and that a boot starts it again as it does now, in a sentence
     with the fix; empty where that can be had. `own`: units of the same service, which are taken over with it."""
-    told = systemd.properties(unit, "UnitFileState", "FragmentPath", "SourcePath", "Names", *_WANTED)
+    told = systemd.properties(unit, "UnitFileState", "FragmentPath", "SourcePath", "Names", *WANTED)
     state, path = told.get("UnitFileState", ""), told.get("FragmentPath", "")
     if state == "generated":
         source = told.get("SourcePath") or "what a generator of systemd reads"
@@ -120,7 +119,7 @@ def _by_files(layout: Layout, unit: str, told: Mapping[str, str], own: Iterable[
     """What has it started by its own unit file."""
     found = links(layout, _names(unit, told))
     known = _all_names(_names(unit, told), found), list(found)
-    for name in sorted({name for key in _WANTED for name in told.get(key, "").split()} - {*own}):
+    for name in sorted({name for key in WANTED for name in told.get(key, "").split()} - {*own}):
         words = _by_its_file(layout, unit, name, known, systemd)
         if words:
             return words
@@ -149,46 +148,6 @@ def _file_names(layout: Layout, path: str, names: Iterable[str]) -> bool:
     return any(name in line.split() for line in lines for name in names)
 
 
-def take_away(layout: Layout, systemd: Systemd, found: Mapping[str, str]) -> None:
-    """Remove these links, and the folders that are empty then. SystemdError."""
-    for path in found:
-        place = under(layout.root, path)
-        if os.path.islink(place):
-            remove_file(place)
-            with contextlib.suppress(OSError):  # not empty
-                if os.path.dirname(path) != f"/{UNITS}":
-                    os.rmdir(os.path.dirname(place))
-    if found:
-        systemd.reload()
-
-
-def put_back(layout: Layout, systemd: Systemd, found: Mapping[str, str]) -> list[str]:
-    """Make these links again. What is not as it was, in sentences. SystemdError."""
-    for path, target in found.items():
-        place = under(layout.root, path)
-        if os.path.islink(place) or not os.path.lexists(place):
-            make_directory(os.path.dirname(place))
-            replace_link(place, target)
-            fsync_directory(os.path.dirname(place))
-    if found:
-        systemd.reload()
-    return [
-        f"{path} is not the link to {target} that it was: put it back by hand"
-        for path, target in found.items()
-        if _target(under(layout.root, path)) != target
-    ]
-
-
-def _target(path: str) -> str:
-    return os.readlink(path) if os.path.islink(path) else ""
-
-
-def started_by(systemd: Systemd, units: Sequence[str]) -> list[str]:
-    """What has these units started by now, by systemd itself."""
-    told = [systemd.properties(unit, *_WANTED) for unit in units]
-    return sorted({name for one in told for key in _WANTED for name in one.get(key, "").split()} - {*units})
-
-
 def again(layout: Layout, former: Mapping[str, object]) -> list[str]:
     """That a boot would start the service `former` (former.json) beside the app that took its address over, since
     somebody enabled it again, in a sentence with the fix; none where none would."""
@@ -206,12 +165,3 @@ def again(layout: Layout, former: Mapping[str, object]) -> list[str]:
         f"{unit}`, or `headcount-rollback {layout.app} --to-former`"
         for unit, path in found[:1]
     ]
-
-
-def by_hand(units: Sequence[str], found: Mapping[str, str]) -> str:
-    """The commands by which a person has a boot start these units as these links did, and starts them."""
-    commands = [f"ln -s {target} {path}" for path, target in sorted(found.items())]
-    parents = sorted({os.path.dirname(path) for path in found if os.path.dirname(path) != f"/{UNITS}"})
-    first = [f"mkdir -p {' '.join(parents)}"] if parents else []
-    reload = ["systemctl daemon-reload"] if found else []
-    return "; ".join([*first, *commands, *reload, f"systemctl start {' '.join(units)}"])

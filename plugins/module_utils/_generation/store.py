@@ -24,6 +24,7 @@ from .._os.removal import try_to_remove_tree
 from .._os.secrecy import clean
 from .._os.secretfiles import learn_from
 from .._release.contents import is_release
+from .aside import save_drop_ins
 from .generations import (
     BUILT,
     EVIDENCE,
@@ -41,7 +42,7 @@ from .generations import (
     unit_target,
     units_of,
 )
-from .names import edited, save_drop_ins
+from .names import edited
 
 
 def begin(layout: Layout, number: int, release_id: str) -> None:

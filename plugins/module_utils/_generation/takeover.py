@@ -26,7 +26,7 @@ from .._os.paths import Layout
 from .._os.procfs import children, read_text
 from .._os.systemd import Systemd, SystemdError
 from . import former as formers
-from . import formerboot, formerprograms, generations, phases
+from . import formerboot, formerlinks, formerprograms, generations, phases
 from .beside import FIRST, Beside, name_kept
 from .dropins import drop_in, undrop
 from .failures import StepFailed
@@ -199,7 +199,7 @@ def boot_no_more(layout: Layout, systemd: Systemd, record: Record) -> None:
     if record.links is None:
         systemd.disable(*(unit for unit in theirs if unit in record.enabled))
     else:
-        formerboot.take_away(layout, systemd, {path: to for unit in theirs for path, to in record.links[unit].items()})
+        formerlinks.take_away(layout, systemd, {path: to for unit in theirs for path, to in record.links[unit].items()})
 
 
 def boot_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
@@ -209,7 +209,7 @@ def boot_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
         return []
     links = {path: to for of in record.links.values() for path, to in of.items()}
     try:
-        return formerboot.put_back(layout, systemd, links)
+        return formerlinks.put_back(layout, systemd, links)
     except NoRoom as error:
         return [f"a boot starts {record.unit} as before; systemd has not read that yet: {error}"]
 
@@ -317,7 +317,7 @@ def _disabled(layout: Layout, systemd: Systemd, units: list[str], record: Record
         boot_no_more(layout, systemd, record)
     except (SystemdError, OSError) as error:
         return [f"{record.unit} cannot be disabled, so that a boot starts it too: {error}"]
-    left = formerboot.started_by(systemd, units)
+    left = formerlinks.started_by(systemd, units)
     return [f"a boot still starts {record.unit}, for {', '.join(left)}: disable it by hand"] if left else []
 
 

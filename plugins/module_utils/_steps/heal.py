@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from .._generation import access, builtfolders, dataaccounts, generations, ledger, store, takeover, truth
 from .._generation.answers import HEALTH
+from .._generation.aside import save_aside
 from .._generation.failures import StepFailed, Untouched
-from .._generation.names import save_aside
 from .._generation.processes import Processes
 from .._generation.reloads import try_reload
 from .._generation.switch import restore, take_down

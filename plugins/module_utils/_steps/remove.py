@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import Iterator, Sequence
 
-from .._generation import data, datafolders, formerboot, generations, ledger, leftover
+from .._generation import data, datafolders, formerlinks, generations, ledger, leftover
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.reloads import try_reload
@@ -105,7 +105,7 @@ def _by_hand(app: AppOnHost, record: Record) -> str:
     )
     if record.links is None or (found and not static):
         return f"systemctl enable --now {' '.join(record.enabled or record.units)}"
-    return formerboot.by_hand(record.units, found)
+    return formerlinks.by_hand(record.units, found)
 
 
 def _end_commands(app: AppOnHost) -> list[str]:

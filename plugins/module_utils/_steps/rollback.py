@@ -10,9 +10,9 @@ from typing import List, Optional, TypedDict
 
 from .._declaration.app import Plain
 from .._generation import dataaccounts, generations, hoarding, store, truth
+from .._generation.aside import save_aside
 from .._generation.beginnable import leaves_first
 from .._generation.failures import StepFailed, sentence
-from .._generation.names import save_aside
 from .._generation.reloads import reload_for
 from .._generation.switch import told
 from .._generation.verify import Seen

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
+    aside,
     former,
     generations,
     ledger,
@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation imp
     names,
     store,
 )
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import clashes as _clashes
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.failures import StepFailed, Untouched
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run import Run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import ownership as _ownership
@@ -192,7 +193,7 @@ class TestUnits:
         else:
             put(tmp_path, "usr/lib/systemd/system/shop.socket" if how == "a package's" else f"{ETC}/shop.socket")
         assert len(found(tmp_path)) == 1
-        assert names.save_aside(layout, "shop.socket") is None
+        assert aside.save_aside(layout, "shop.socket") is None
 
     def test_a_public_socket_without_a_file_is_the_apps_once_it_was_live(self, tmp_path: Path) -> None:
         layout = deployed(tmp_path, 1)
@@ -258,7 +259,7 @@ class TestNames:
         for text in ("first\n", "second\n"):
             os.unlink(tmp_path / path) if os.path.lexists(tmp_path / path) else None
             put(tmp_path, path, text)
-            said = names.save_aside(layout, "shop.socket", lambda: 0.0)
+            said = aside.save_aside(layout, "shop.socket", lambda: 0.0)
         saved = f"{tmp_path / path}.headcount-saved-19700101T000000Z"
         assert said == f"moved {tmp_path / path}, which somebody edited, to {saved}+"
         assert [Path(one).read_text(encoding="utf-8") for one in (saved, f"{saved}+")] == ["first\n", "second\n"]

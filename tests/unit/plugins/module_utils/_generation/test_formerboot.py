@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import formerboot
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import formerboot, formerlinks
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 
 UNIT = "old.service"
@@ -83,20 +83,20 @@ def test_every_link_is_taken_away_and_put_back_as_it_was(disk: Disk) -> None:
     before, units = _tree(disk.root), Units()
     found = formerboot.links(disk.layout, [UNIT])
     assert found == LINKS
-    formerboot.take_away(disk.layout, units, found)
+    formerlinks.take_away(disk.layout, units, found)
     assert set(before) - set(_tree(disk.root)) == {
         *(path.lstrip("/") for path in LINKS),
         "etc/systemd/system/graphical.target.requires",
         "etc/systemd/system/a.target.upholds",
     }
-    assert formerboot.put_back(disk.layout, units, found) == []
+    assert formerlinks.put_back(disk.layout, units, found) == []
     assert _tree(disk.root) == before
     assert units.reloads == 2
 
 
 def test_what_cannot_be_put_back_is_told(disk: Disk) -> None:
     disk.file(WANTS)
-    assert formerboot.put_back(disk.layout, Units(), {WANTS: f"../{UNIT}"}) == [
+    assert formerlinks.put_back(disk.layout, Units(), {WANTS: f"../{UNIT}"}) == [
         f"{WANTS} is not the link to ../{UNIT} that it was: put it back by hand"
     ]
 
@@ -168,7 +168,7 @@ def test_a_copy_in_the_place_of_a_link_is_refused(disk: Disk) -> None:
 
 
 def test_a_person_is_told_the_links_to_make(disk: Disk) -> None:
-    assert formerboot.by_hand([UNIT], {WANTS: f"../{UNIT}"}) == (
+    assert formerlinks.by_hand([UNIT], {WANTS: f"../{UNIT}"}) == (
         f"mkdir -p {ETC}/multi-user.target.wants; ln -s ../{UNIT} {WANTS}; systemctl daemon-reload; "
         f"systemctl start {UNIT}"
     )

@@ -523,7 +523,7 @@ def test_what_has_a_boot_start_it_is_taken_away_link_by_link_and_noted(host: Hos
 
 
 def test_one_that_a_boot_starts_all_the_same_is_told(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(takeover.formerboot, "started_by", lambda systemd, units: ["grp.target"])
+    monkeypatch.setattr(takeover.formerlinks, "started_by", lambda systemd, units: ["grp.target"])
     seen = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
     assert "a boot still starts old.service, for grp.target: disable it by hand" in told(None, seen)
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os import listeners
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os import listeners, twosockets
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.listeners import Listener, alike, connected
 
 TCP = """\
@@ -121,20 +121,20 @@ def test_a_second_socket_gets_the_new_connections_when_it_is_to() -> None:
         first.listen(64)
         port = first.getsockname()[1]
         with _held(first) as held:
-            listeners.let_beside(held)
+            twosockets.let_beside(held)
             second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             second.bind(("127.0.0.1", port))
             second.listen(64)
             for place, expected in ((0, (8, 0)), (1, (0, 8)), (0, (8, 0)), (1, (0, 8))):
-                listeners.lead(held, place)
+                twosockets.lead(held, place)
                 with _asked(port):
                     assert (_accepted(first), _accepted(second)) == expected
         first.close()
         with _asked(port):
             assert _accepted(second) == 8
-        listeners.lead_nowhere(second)
-        listeners.keep_alone(second)
+        twosockets.lead_nowhere(second)
+        twosockets.keep_alone(second)
         with _asked(port):
             assert _accepted(second) == 8
 
@@ -149,22 +149,22 @@ def test_where_to_lead_can_be_said_before_the_second_socket_comes(address: str) 
             pytest.skip(f"this machine has no {address}: {error}")
         first.listen(64)
         name = first.getsockname()[:2]
-        listeners.let_beside(first)
+        twosockets.let_beside(first)
         with pytest.raises(OSError, match="Invalid argument"):
-            listeners.lead(first, 0)
-        with listeners.shut_beside(first) as shut:
-            listeners.lead(first, 1)
+            twosockets.lead(first, 0)
+        with twosockets.shut_beside(first) as shut:
+            twosockets.lead(first, 1)
             with socket.socket(family) as user:
                 user.settimeout(0.2)
                 with pytest.raises(TimeoutError):
                     user.connect(name)
             assert _accepted(shut) == 0
-            listeners.lead(first, 0)
+            twosockets.lead(first, 0)
             second.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             second.bind(name)
             second.listen(64)
         for place, one in ((0, first), (1, second)):
-            listeners.lead(first, place)
+            twosockets.lead(first, place)
             with socket.create_connection(name, timeout=5):
                 assert _accepted(one) == 1
 
@@ -176,9 +176,9 @@ def test_a_name_leads_to_another_socket_at_once(tmp_path: Path) -> None:
             one.bind(str(where))
             one.listen(4)
         inode = kept.stat().st_ino
-        listeners.point(str(path), str(kept))
+        twosockets.point(str(path), str(kept))
         assert path.stat().st_ino == inode
-        listeners.point(str(path), str(kept))  # again: nothing is left beside it
+        twosockets.point(str(path), str(kept))  # again: nothing is left beside it
         assert sorted(os.listdir(tmp_path)) == ["app.sock", "app.sock.new"]
         with socket.socket(socket.AF_UNIX) as user:
             user.connect(str(path))
