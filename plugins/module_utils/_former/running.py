@@ -10,7 +10,7 @@ import os
 import pwd
 import re
 import time
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Callable, Dict, Final, List, Mapping, Sequence, Tuple
 
 from .._declaration.digests import looks_secret
@@ -22,7 +22,7 @@ from .._os.paths import HOME
 from .._os.procfs import parent, read_status, read_text, to_int
 from .._os.systemd import Systemd, UnitState
 from . import installed as distributions
-from . import nginx, written
+from . import nginx, starters, written
 from .asservice import Reader
 from .likely import likely
 from .masters import MOST_MASTERS, SECONDS, Deadline, Master, Service, by_unit, link, service_of
@@ -48,8 +48,9 @@ class Running:
     only running it would tell; `hooks`: functions of that file. `listen`: addresses that it listens on for its users.
     `secrets` are variables that look like ones; show them to nobody. `worker_mib`: what a worker takes (PSS),
     `workers`: how many run. `python`: "3.11", "" where it is not known. `login`: whether somebody can log in as its
-    `user`. `fronts`: servers of nginx before it. `shared`: whether the service runs further programs. `reach`: who
-    connects to its unix socket, where its first address is one. `code`: the folder of its code, `git` and `commit`
+    `user`. `fronts`: servers of nginx before it. `shared`: whether the service runs further programs. `hosts`: that it
+    is the host's own, `starts`: what else it is to start, a sentence each, or empty. `reach`: who connects to its unix
+    socket, where its first address is one. `code`: the folder of its code, `git` and `commit`
     what that is a checkout of; `installed`: the distribution that its code is of instead. `kept`: what it has
     written."""
 
@@ -76,6 +77,8 @@ class Running:
     git: str = ""
     commit: str = ""
     shared: bool = False
+    hosts: str = ""
+    starts: str = ""
     fronts: Tuple[nginx.Front, ...] = ()
     reach: socketfile.Reach | None = None
     code: str = ""
@@ -154,13 +157,16 @@ def _of_unit(
     sockets = tuple(sorted(name for name in told.get("TriggeredBy", "").split() if name.endswith(".socket")))
     everything = unit_pids(state.control_group, root) if state.control_group else service.pids
     others = len(service.masters) > 1 or bool(set(everything) - set(service.pids) - {state.main_pid})
+    hosts = starters.of_the_host(root, service.name, state, service.pids)
     found: list[Running] = []
     for master, workers in itertools.islice(service.masters.items(), most):
         if deadline.passed():
             break
         read = _Reading(root, master, cores, told)
         pids = _descendants(root, master, everything)
-        found.append(read.running((service.name, state.fragment, sockets), workers, pids, others))
+        one = read.running((service.name, state.fragment, sockets), workers, pids, others)
+        starts, unread = starters.configured(root, service.name, everything, master)
+        found.append(replace(one, hosts=hosts, starts=starts or unread))
     return found, len(found)
 
 

@@ -132,6 +132,10 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     """`former`, which serves the address, with what taking that over would do beside: why it is not to be, else what a
     person is to know."""
     unit, listen, root = former.unit, str(app["listen"]), layout.root
+    # Before all else: the fixes of other problems would make ready for the takeover of what the host needs.
+    foreign = formerprograms.foreign(root, unit, state, former.holder) if former.holder else ""
+    if foreign:
+        return replace(former, problem=foreign)
     reached = formerunits.reach(layout, unit, former.sockets, systemd)
     units = [unit, *former.sockets]
     problem = reached.problem or next(

@@ -13,12 +13,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import stat
 import time
 from dataclasses import dataclass
 from typing import Iterable, Mapping
 
 from .._facts.unitgroups import unit_pids
+from .._former import starters
 from .._former.commandline import TITLE, own_words, parse
 from .._os.listeners import Listener, alike, held
 from .._os.paths import under
@@ -27,15 +27,9 @@ from .._os.systemd import UnitState
 
 _LOGGERS = ("cat", "tee", "logger", "multilog", "svlogd", "cronolog", "rotatelogs", "systemd-cat")
 """Programs that a service's own lines go through, and that end with it."""
-_SHELLS = ("sh", "bash", "dash")
-_STARTERS = (
-    *(*_SHELLS, "zsh", "ksh", "busybox", "supervisord", "circusd", "runsv", "s6-supervise", "daemontools", "supervise"),
-    *("sudo", "su", "runuser", "setpriv", "env", "nice", "ionice", "chrt", "taskset", "timeout", "tini", "dumb-init"),
-    *("uv", "pipenv", "poetry", "pdm", "hatch", "rye", "honcho", "foreman", "start-stop-daem", "daemonize", "authbind"),
-)
-"""Programs that start others and do nothing else, by the names that the kernel has of them (15 characters)."""
 _PYTHONS_OWN = ("multiprocessing.resource_tracker", "multiprocessing.forkserver")
 """What an app that uses multiprocessing starts without being asked, and starts anew."""
+_OF_ONE = ("runsv", "supervise", "s6-supervise")
 _SHOWN = 3
 AGAIN_SECONDS = 0.3
 """After so long it is looked again for further programs."""
@@ -46,16 +40,19 @@ _POLLS = re.compile(r"(?m)^tfd:\s*(\d+)")
 
 @dataclass(frozen=True)
 class Programs:
-    """Processes of a service beside its server. `starters`: what started that, and runs on; `beside`: others."""
+    """Processes of a service. `servers`: those of its server, `masters` of them those that no other has started;
+    `starters`: what started these, and runs on; `beside`: others."""
 
+    servers: frozenset[int] = frozenset()
+    masters: frozenset[int] = frozenset()
     starters: frozenset[int] = frozenset()
     beside: frozenset[int] = frozenset()
 
 
 def further(root: str, unit: str, state: UnitState, holder: Listener) -> tuple[str, str]:
-    """Which programs a service runs beside the server that has the address, which would be stopped with it, in a
-    sentence with the fix, and what started the server and is none that only does that, in a clause; each empty where
-    there is none. What a worker has started is no other program."""
+    """Which programs a service runs beside the server that has the address, or is to start, and which would be stopped
+    with it, in a sentence with the fix; and what started the server and is none that only does that, in a clause; each
+    empty where there is none. What a worker has started is no other program."""
     found = _read(root, state, holder)
     beside = set(found.beside)
     if beside:  # what is just starting, or ending, is no program that runs
@@ -63,56 +60,33 @@ def further(root: str, unit: str, state: UnitState, holder: Listener) -> tuple[s
         found = _read(root, state, holder)
         beside &= found.beside
     others = _named(sorted(beside), root)
-    if others:
-        more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
-        return (
-            f"{unit} runs {', '.join(others[:_SHOWN])}{more} beside it, which would be stopped with it: have that run "
-            "by a service of its own first",
-            "",
-        )
-    starters = [name for name in _named(sorted(found.starters), root) if name.partition(" ")[0] not in _STARTERS]
-    return "", f"{' and '.join(starters)} of {unit}, which started the server, ends with it" if starters else ""
+    more = f" and {len(others) - _SHOWN} more" if len(others) > _SHOWN else ""
+    running = (
+        f"{unit} runs {', '.join(others[:_SHOWN])}{more} beside it, which would be stopped with it: have that run "
+        "by a service of its own first"
+    )
+    named, unread = starters.configured(root, unit, sorted(found.starters), min(found.masters, default=0))
+    problem = "; ".join(filter(None, (running if others else "", named)))
+    names = [one for one in _named(sorted(found.starters), root) if one.partition(" ")[0] not in starters.STARTERS]
+    ends = f"{' and '.join(names)} of {unit}, which started the server, ends with it" if names else ""
+    return problem, "" if problem else "; ".join(filter(None, (ends, unread)))
+
+
+def foreign(root: str, unit: str, state: UnitState, holder: Listener) -> str:
+    """That a service is the host's own, in a sentence with the fix; else empty."""
+    return starters.of_the_host(root, unit, state, _read(root, state, holder).servers)
 
 
 def by_gunicorn(root: str, state: UnitState, address: str) -> bool:
     """Whether a Gunicorn of a service serves an address."""
     pids = unit_pids(state.control_group, root) if state.control_group else []
-    return any(
-        _is_gunicorn(root, pid) and any(alike(one.address, address) for one in held([pid], root)) for pid in pids
-    )
-
-
-def imported(root: str, state: UnitState, address: str) -> bool:
-    """Whether the workers of a service's Gunicorn at an address have imported the app and answer, as far as can be
-    told: each has a file by which it tells its master, once it has come so far, that it is alive."""
-    pids = unit_pids(state.control_group, root) if state.control_group else []
-    holding = [pid for pid in pids if _is_gunicorn(root, pid)]
-    holding = [pid for pid in holding if any(alike(one.address, address) for one in held([pid], root))]
-    masters = [pid for pid in holding if parent(pid, root) not in holding]
-    return all(_has_told(file) for pid in masters for file in _told_by(root, pid))
-
-
-def _told_by(root: str, pid: int) -> list[os.stat_result]:
-    """The files by which the workers of a Gunicorn tell that they are alive; their master holds them all."""
-    folder, found = under(root, f"/proc/{pid}/fd"), []
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            path = os.path.join(folder, name)
-            with contextlib.suppress(OSError):
-                found += [os.stat(path)] if "/wgunicorn-" in os.readlink(path) else []
-    return found
-
-
-def _has_told(file: os.stat_result) -> bool:
-    """A worker sets the time of its file to that of the monotonic clock, which began with the boot; before Gunicorn 20
-    it changed the mode."""
-    return file.st_mtime <= time.monotonic() + 1.0 or stat.S_IMODE(file.st_mode) in (0, 1)
+    return any(is_gunicorn(root, pid) and any(alike(one.address, address) for one in held([pid], root)) for pid in pids)
 
 
 def without_starters(pids: Iterable[int], root: str) -> list[int]:
     """Those of these processes that are no program which starts others and does nothing else: where one of these
     listens, it is told what to start (supervisorctl)."""
-    return [pid for pid in pids if (read_text(root, f"/proc/{pid}/comm") or "") not in _STARTERS]
+    return [pid for pid in pids if starters.name_of(root, pid) not in starters.STARTERS]
 
 
 def controls(pids: Iterable[int], root: str) -> set[str]:
@@ -135,16 +109,16 @@ def _read(root: str, state: UnitState, holder: Listener) -> Programs:
         return Programs()
     servers = _servers(holding, state.main_pid, root)
     workers = {pid for pid in servers if parents[pid] in servers}
-    starters = {above for pid in servers for above in _above(pid, parents)} - servers
-    others = {*pids} - servers - starters
+    above = {one for pid in servers for one in _above(pid, parents)} - servers
+    others = {*pids} - servers - above
     beside = {pid for pid in others if not _above(pid, parents) & workers}
-    return Programs(frozenset(starters), frozenset(beside))
+    return Programs(*map(frozenset, (servers, servers - workers, above, beside)))
 
 
 def _servers(holding: Mapping[int, int], main_pid: int, root: str) -> set[int]:
     """Those of the processes that hold the socket, each by a number, that serve it."""
     images = {pid: _image(root, pid) for pid in holding}
-    sure = {pid for pid in holding if _is_gunicorn(root, pid)}
+    sure = {pid for pid in holding if is_gunicorn(root, pid)}
     sure = sure or {main_pid if main_pid in holding else min(holding)}
     alike = {images[pid] for pid in sure}
     return {
@@ -152,7 +126,8 @@ def _servers(holding: Mapping[int, int], main_pid: int, root: str) -> set[int]:
     }
 
 
-def _is_gunicorn(root: str, pid: int) -> bool:
+def is_gunicorn(root: str, pid: int) -> bool:
+    """Whether a process is a Gunicorn's, by its command line or its title."""
     text = read_text(root, f"/proc/{pid}/cmdline") or ""
     return text.startswith(TITLE) or own_words(_words(root, pid)) is not None
 
@@ -179,16 +154,21 @@ def _waits_at(root: str, pid: int, number: int) -> bool:
 def _named(pids: Iterable[int], root: str) -> list[str]:
     """Processes by the names of their programs; without those that a service's own lines go through, and those that
     Python starts by itself."""
-    names = {pid: read_text(root, f"/proc/{pid}/comm") or "" for pid in pids}
+    names = {pid: starters.name_of(root, pid) for pid in pids}
     loggers = _loggers(names, {pid: parent(pid, root) or 0 for pid in names})
-    return [f"{name} ({pid})" for pid, name in names.items() if pid not in loggers and not _pythons_own(root, pid)]
+    kept = {pid: name for pid, name in names.items() if pid not in loggers and not _pythons_own(root, pid)}
+    # The supervisor of one service says its name, also while that does not run.
+    of_one = {
+        pid: f"{name} {_words(root, pid)[-1]}" for pid, name in kept.items() if name in _OF_ONE and _words(root, pid)
+    }
+    return [f"{of_one.get(pid, name)} ({pid})" for pid, name in kept.items()]
 
 
 def _loggers(names: Mapping[int, str], parents: Mapping[int, int]) -> set[int]:
     """Those of these processes that lines go through, and the shells that have started nothing else."""
     found = {pid for pid, name in names.items() if name in _LOGGERS}
     children = {pid: {child for child, above in parents.items() if above == pid} for pid in names}
-    shells = [pid for pid, name in names.items() if name in _SHELLS]
+    shells = [pid for pid, name in names.items() if name in starters.SHELLS]
     return found.union(pid for pid in shells if children[pid] and children[pid] <= found)
 
 

@@ -19,7 +19,8 @@ from .._generation.answers import SILENT
 from .._generation.beside import FIRST, Beside, name_kept
 from .._generation.dropins import drop_in, undrop
 from .._generation.failures import StepFailed, sentence
-from .._generation.formerprograms import by_gunicorn, imported
+from .._generation.formerprograms import by_gunicorn
+from .._generation.formerworkers import imported
 from .._generation.meanwhile import Meanwhile, meanwhile_words
 from .._generation.processes import Processes
 from .._generation.reloads import fail_if_full

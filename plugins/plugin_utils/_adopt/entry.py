@@ -46,7 +46,12 @@ DEFAULTS: Final[Mapping[str, object]] = {
 }
 """What a Gunicorn has where nothing is said."""
 
-_GENERIC: Final = re.compile(r"(g?unicorn|web|app|api|wsgi|site|server|flask|django|supervisor)d?[0-9]*", re.IGNORECASE)
+_GENERIC: Final = re.compile(
+    r"(?i)(g?unicorn|web|app|api|wsgi|site|server|flask|django|supervisor|circus|runit|runsvdir|pm2|honcho|foreman)d?[0-9]*"
+    r"|(ana|f)?crond?|atd|sshd?|x?inetd|monit|user|getty|serial-getty|dbus(-broker)?|rc-?local|docker|containerd"
+    r"|systemd-.*|cloud-(init|config|final)"
+)
+"""What services are called that start anybody's apps; none of these is an app's name."""
 _KNOWN: Final = frozenset({*(item.name for item in GUNICORN.fields), *REFUSED, *DEFAULTS}) - frozenset(HOOKS)
 _LOGS: Final = ("accesslog", "errorlog")
 _ELSEWHERE: Final = frozenset({*DEFAULTS, "workers", "bind", "config", "wsgi_app", "user", "group", "initgroups"})
@@ -85,7 +90,7 @@ def app_name_of(running: Json) -> str:
     unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
     module = str(running.get("entry_point") or "").partition(":")[0].partition(".")[0]
     folder = str(running.get("folder") or "").rstrip("/").rpartition("/")[2]
-    for words in (unit, module, folder):
+    for words in (module, folder) if running.get("hosts") else (unit, module, folder):
         name = re.sub(r"[^a-z0-9]+", "-", words.lower()).lstrip("-0123456789")[:23].strip("-")
         try:
             if name and not _GENERIC.fullmatch(words):
@@ -98,7 +103,7 @@ def app_name_of(running: Json) -> str:
 def _why_called(running: Json, name: str) -> str:
     """Why an app has less of a name than its service; "" where it has all of it, or that is called as anybody's."""
     unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
-    if unit == name or name != app_name_of(running):
+    if unit == name or name != app_name_of(running) or running.get("hosts"):
         return ""
     if _GENERIC.fullmatch(unit) or re.sub(r"[^a-z0-9]+", "-", unit.lower()).strip("-") == name:
         return ""
@@ -228,7 +233,9 @@ class _Draft:
             text = f"listen: it listens on {listed(addresses)}, and an app has one address: which one do users come by?"
             self._ask(text, must=True)
         self._reached(listen)
-        if self.running.get("shared"):
+        for sentence in filter(None, (self.running.get("hosts"), self.running.get("starts"))):
+            self._ask(f"former: {sentence}", must=True)
+        if self.running.get("shared") and not self.running.get("hosts"):
             text = "runs further programs, and is stopped as a whole: let them run by others"
             self._ask(f"former: {self.running['unit']} {text}", must=True)
 

@@ -18,6 +18,7 @@ from .prepares import PREPARES
 from .releases import RELEASES
 from .row import GROUPS, Row
 from .takeovercuts import CUTS
+from .takeoverends import ENDS
 from .takeovers import TAKEOVERS
 from .takeoverstill import STILLS
 from .watched import WATCHED
@@ -38,6 +39,7 @@ ROWS: list[Row] = [
     *ENTERING,
     *TAKEOVERS,
     *STILLS,
+    *ENDS,
     *CUTS,
     *PREPARES,
     *LIVING,

@@ -49,6 +49,7 @@ SENT = {
     "_former/conffile",
     "_former/masters",
     "_former/slots",
+    "_former/starters",
     "_generation/access",
     "_generation/answers",
     "_generation/asked",

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -158,7 +158,14 @@ def test_a_gunicorn_is_told_from_other_servers(unit: Unit, command: str, gunicor
 
 @pytest.mark.parametrize(
     ("name", "note"),
-    [("supervisord", ""), ("celery", "celery (39) of s.service, which started the server, ends with it")],
+    [
+        ("runsv", ""),
+        (
+            "supervisord",
+            "supervisord (39) of s.service starts what its configuration names, which could not be read",
+        ),
+        ("celery", "celery (39) of s.service, which started the server, ends with it"),
+    ],
 )
 def test_what_started_the_server_and_does_more_is_told(
     unit: Unit, monkeypatch: pytest.MonkeyPatch, name: str, note: str
@@ -169,24 +176,33 @@ def test_what_started_the_server_and_does_more_is_told(
     assert formerprograms.further(str(unit.root), "s.service", state, HOLDER) == ("", note)
 
 
-def test_workers_answer_once_they_have_told_their_master_that_they_live(unit: Unit, tmp_path: Path) -> None:
-    unit.processes = {40: (1, "gunicorn", GUNICORN), 41: (40, "gunicorn", GUNICORN), 42: (40, "gunicorn", GUNICORN)}
-    unit.hold = {40, 41, 42}
-    assert unit.problem() == ""
-    state = UnitState("loaded", "active", "running", "success", 40, 0, 0, "/system.slice/s.service", "", "")
+def test_what_supervises_one_service_says_which_also_while_that_does_not_run(unit: Unit) -> None:
+    unit.processes |= {42: (39, "runsv", "runsv\0queue"), 39: (1, "runsvdir", "runsvdir\0-P\0/etc/service")}
+    unit.processes |= {38: (39, "runsv", "runsv\0shop"), 40: (38, "gunicorn", GUNICORN)}
+    assert unit.problem().startswith("s.service runs runsv queue (42) beside it")
 
-    def imported() -> bool:
-        return formerprograms.imported(str(unit.root), state, HOLDER.address)
 
-    assert imported(), "where nothing can be told, it is not waited for"
-    (unit.root / "proc/40/fd").mkdir()
-    files = [tmp_path / f"wgunicorn-{number}" for number in (1, 2)]
-    for number, file in enumerate(files):
-        file.touch()
-        (unit.root / f"proc/40/fd/{number}").symlink_to(file)
-    assert not imported()
-    now = formerprograms.time.monotonic()
-    os.utime(files[0], (now, now))
-    assert not imported()
-    files[1].chmod(0)
-    assert imported()
+def test_what_its_supervisor_is_to_start_is_told_with_what_runs(unit: Unit) -> None:
+    conf = unit.root / "etc/supervisor/supervisord.conf"
+    conf.parent.mkdir(parents=True)
+    conf.write_text("[supervisord]\n[program:shop]\ncommand=gunicorn -w 1\n[program:nightly]\ncommand=/bin/true\n")
+    unit.processes |= {39: (1, "supervisord", "python3\0/usr/bin/supervisord\0-n"), 40: (39, "gunicorn", GUNICORN)}
+    nightly = (
+        "s.service is to start nightly (/etc/supervisor/supervisord.conf) too, which would never run again, whether "
+        "that runs now or not: have it run by a service of its own first, or take it out of there"
+    )
+    assert unit.problem() == nightly
+    unit.processes |= {42: (39, "celery", "celery")}
+    assert unit.problem() == (
+        "s.service runs celery (42) beside it, which would be stopped with it: have that run by a service of its own "
+        f"first; {nightly}"
+    )
+
+
+def test_a_service_of_the_hosts_is_told_from_one_of_the_apps(unit: Unit) -> None:
+    unit.processes = {39: (1, "cron", "cron"), 40: (39, "gunicorn", GUNICORN), 41: (40, "gunicorn", GUNICORN)}
+    unit.problem()
+    state = UnitState("loaded", "active", "running", "success", 39, 0, 0, "/system.slice/cron.service", "", "")
+    told = formerprograms.foreign(str(unit.root), "cron.service", state, HOLDER)
+    assert told.startswith("cron.service is the host's own, and not the app's: cron (39), its main program, would end")
+    assert formerprograms.foreign(str(unit.root), "s.service", replace(state, main_pid=40), HOLDER) == ""

@@ -113,6 +113,8 @@ def test_what_it_decides_as_it_runs_is_asked() -> None:
         ),
         ({"listen": ["0.0.0.0:8000", "unix:/run/a.sock"]}, "it listens on 0.0.0.0:8000, unix:/run/a.sock"),
         ({"shared": True}, "former: gunicorn.service runs further programs"),
+        ({"hosts": "cron.service is the host's own", "shared": True}, "former: cron.service is the host's own"),
+        ({"starts": "gunicorn.service is to start queue too"}, "former: gunicorn.service is to start queue too"),
         ({"entry_point": ""}, "entry_point: its command line does not name the app"),
     ],
 )
@@ -131,6 +133,12 @@ def test_what_has_to_be_answered_first(changes: dict[str, Any], question: str) -
         ({"unit": "gunicorn@blue.service", "entry_point": "wsgi:app"}, "shop"),
         ({"unit": "gunicorn.service", "entry_point": "app:app", "folder": "/"}, "app"),
         ({"unit": "a-very-long-name-for-a-service-of-ours.service"}, "a-very-long-name-for-a"),
+        *(
+            ({"unit": f"{unit}.service"}, "shop")
+            for unit in ("cron", "crond", "atd", "ssh", "user@1000", "getty@tty1", "dbus", "monit", "inetd", "circusd")
+        ),
+        ({"unit": "puppet.service", "hosts": "puppet.service is the host's own"}, "shop"),
+        ({"unit": "atlas.service"}, "atlas"),
     ],
 )
 def test_what_it_is_called(changes: dict[str, Any], name: str) -> None:
