@@ -111,7 +111,7 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ..module_utils._generation import datafolders, ledger, leftover
+from ..module_utils._generation import datafolders, dataremoval, ledger, leftover
 from ..module_utils._host.boot import uninstall_if_idle
 from ..module_utils._os.paths import Layout, installed_apps, present_apps
 from ..module_utils._steps.remove import former_words, mounted, remove
@@ -134,7 +134,7 @@ def main() -> None:
     present = name in installed_apps() and os.path.exists(layout.home)
     told = {"known": present or os.path.exists(layout.ledger), "installed": present_apps()}
     entries = ledger.read(layout.ledger)
-    folders = datafolders.removal(layout, entries, datafolders.account(layout, entries), everything)
+    folders = dataremoval.removal(layout, entries, datafolders.account(layout, entries), everything)
     if module.check_mode or not (present or folders.gone):
         in_the_way = mounted(layout, folders.gone) if present or folders.gone else ""
         if in_the_way:

@@ -14,7 +14,7 @@ import shlex
 from typing import Callable, Iterable, Sequence
 
 from .._declaration.app import Data, Plain
-from .._os.folders import make_folder
+from .._os.madefolders import make_folder
 from .._os.paths import Layout
 from .._release.leads import INSTANCE, SEED
 from . import built, sandbox

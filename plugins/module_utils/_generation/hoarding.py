@@ -12,7 +12,7 @@ import signal
 from dataclasses import dataclass
 
 from .._facts.tasks import task_limits, tasks_of
-from .._facts.unitgroups import unit_processes
+from .._facts.unitprocesses import unit_processes
 from .._os.paths import Layout
 from .._os.systemd import UNBEGUN, Systemd
 from . import generations, store

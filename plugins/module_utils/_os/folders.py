@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Making folders as root where accounts without rights may write too: nobody can have another folder made, or given
-away, by putting a link in its place.
+"""Which folders root may make where accounts without rights may write too (`madefolders` does): nobody can have another
+folder made, or given away, by putting a link in its place.
 
 A path is walked from / on, each folder opened in the one before it and held open. Only root's links are followed, and
 nothing is made in or below a folder that another account owns: that account could swap what is in it at any moment.
@@ -33,25 +33,13 @@ class Unsafe(Exception):
 def hindrance(path: str) -> Unsafe | None:
     """Why root would make no folder at the absolute `path`; None where it would, or where it is there. Read only."""
     try:
-        with _lowest(path):
+        with lowest(path):
             return None
     except Unsafe as error:
         return error
 
 
-def make_folder(path: str, mode: int, owner: tuple[int, int] | None = None) -> bool:
-    """Make the folder at the absolute `path` with exactly `mode`, for the user and group id `owner` (None, and without
-    root: for who makes it), and the missing ones above it with 0755; each durable. False where it was there, and is
-    left as it is. Raises Unsafe, and OSError where the disk does not let it."""
-    made = False
-    with _lowest(path) as (place, missing):
-        for index, name in enumerate(missing):
-            last = index == len(missing) - 1
-            made = place.make(name, mode if last else 0o755, owner if last else None)
-    return made
-
-
-class _Place:
+class Place:
     """A folder that is held open, and how it was come to. Only a place that is safe to make folders in is entered."""
 
     def __init__(self) -> None:
@@ -94,38 +82,18 @@ class _Place:
         """Enter /."""
         self._enter(os.open("/", _FLAGS), "/")
 
-    def make(self, name: str, mode: int, owner: tuple[int, int] | None) -> bool:
-        """Make the folder `name` and enter it; False where somebody made it meanwhile: it is left as it is."""
-        above = os.dup(self.handle)
-        try:
-            try:
-                os.mkdir(name, 0o700, dir_fd=above)
-            except FileExistsError:
-                self.go(name)
-                return False
-            self.go(name)
-            if os.listdir(self.handle):  # one that was moved into its place
-                raise Unsafe(self.at, "was swapped while it was made")
-            os.fchmod(self.handle, mode)
-            if owner is not None and os.geteuid() == 0:
-                os.fchown(self.handle, *owner)
-            os.fsync(above)
-        finally:
-            os.close(above)
-        return True
-
 
 @contextlib.contextmanager
-def _lowest(path: str) -> Iterator[tuple[_Place, list[str]]]:
+def lowest(path: str) -> Iterator[tuple[Place, list[str]]]:
     """The lowest folder on the way to `path` that is there, held open, and the names of those that are missing."""
-    place = _Place()
+    place = Place()
     try:
         yield place, _go_down(place, path)
     finally:
         place.close()
 
 
-def _go_down(place: _Place, path: str) -> list[str]:
+def _go_down(place: Place, path: str) -> list[str]:
     """Enter what is there of `path`; the names of what is missing."""
     rest, links = _names(path), 0
     while rest:

@@ -8,7 +8,7 @@ import contextlib
 import os
 from typing import Iterator, Sequence
 
-from .._generation import data, datafolders, formerlinks, generations, ledger, leftover
+from .._generation import data, datafolders, dataremoval, formerlinks, generations, ledger, leftover
 from .._generation.failures import StepFailed, Untouched, sentence
 from .._generation.prepared import Prepared
 from .._generation.reloads import try_reload
@@ -40,7 +40,7 @@ def remove(app: AppOnHost, everything: bool = False) -> dict[str, object]:
     with app.alone("remove"), _told(app):
         entries = ledger.read(app.layout.ledger)
         user = datafolders.account(app.layout, entries)
-        folders = datafolders.removal(app.layout, entries, user, everything)
+        folders = dataremoval.removal(app.layout, entries, user, everything)
         in_the_way = mounted(app.layout, folders.gone)
         if in_the_way:
             raise Untouched("remove", in_the_way)
@@ -116,7 +116,7 @@ def _end_commands(app: AppOnHost) -> list[str]:
     return ended
 
 
-def told(folders: datafolders.Removal) -> dict[str, object]:
+def told(folders: dataremoval.Removal) -> dict[str, object]:
     """What becomes of the app's folders, as the module returns it."""
     kept = {path: data.size_mib(path) for path in folders.kept}
     return {"kept": kept, "gone": folders.gone, "others": folders.others}

@@ -14,7 +14,7 @@ from typing import Callable, Mapping, Sequence
 
 from .._declaration.app import Limits
 from .._declaration.patience import ANSWER_SECONDS, flight_seconds
-from .._facts.unitgroups import unit_processes
+from .._facts.unitprocesses import unit_processes
 from .._facts.unitusage import UnitMemory, unit_cpu_seconds, unit_memory
 from .._generation import generations, truth
 from .._generation.names import owned

@@ -12,6 +12,7 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import (
     data,
     datafolders,
+    dataremoval,
     generations,
     outside,
 )
@@ -30,7 +31,8 @@ def layout(tmp_path: Path) -> Layout:
 def owners(monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """{path: its owner}; what is not named belongs to hc-shop."""
     found: dict[str, str] = {}
-    monkeypatch.setattr(datafolders, "owner", lambda path: found.get(path, "hc-shop"))
+    for module in (datafolders, dataremoval):
+        monkeypatch.setattr(module, "owner", lambda path: found.get(path, "hc-shop"))
     return found
 
 
@@ -165,15 +167,15 @@ def test_folders_are_written_down_before_they_are_made(layout: Layout, tmp_path:
 def test_what_goes_with_the_app_and_what_stays(layout: Layout, owners: dict[str, str]) -> None:
     for path in (layout.data, layout.logs, layout.cache):
         os.makedirs(path)
-    removal = datafolders.removal
-    stays = datafolders.Removal([layout.cache], [layout.data, layout.logs], {})
+    removal = dataremoval.removal
+    stays = dataremoval.Removal([layout.cache], [layout.data, layout.logs], {})
     assert removal(layout, [], "hc-shop", False) == stays
     all_of_it = [layout.data, layout.logs, layout.cache]
-    assert removal(layout, [], "hc-shop", True) == datafolders.Removal(all_of_it, [], {})
+    assert removal(layout, [], "hc-shop", True) == dataremoval.Removal(all_of_it, [], {})
     owners[layout.data] = "postgres"
-    others = datafolders.Removal([layout.logs, layout.cache], [], {layout.data: "postgres"})
+    others = dataremoval.Removal([layout.logs, layout.cache], [], {layout.data: "postgres"})
     assert removal(layout, [], "hc-shop", True) == others
-    assert removal(layout, [], "postgres", True) == datafolders.Removal(all_of_it, [], {})
+    assert removal(layout, [], "postgres", True) == dataremoval.Removal(all_of_it, [], {})
 
 
 def test_the_data_of_an_app_with_an_account_of_its_own_goes_with_it_also_later(

@@ -10,7 +10,8 @@ from typing import Callable
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import folders
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.folders import Unsafe, hindrance, make_folder
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.folders import Unsafe, hindrance
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.madefolders import make_folder
 
 
 @pytest.fixture
