@@ -43,19 +43,17 @@ class Service:
     masters: Dict[int, List[int]]
 
 
-def sized(
-    unit: str, cores: int = 1, root: str = "/", systemd: Systemd | None = None
-) -> list[tuple[int, Mapping[str, object]]]:
-    """The Gunicorns that a service runs: how many workers each has, and its settings as Gunicorn takes them."""
+def declared(unit: str, cores: int = 1, root: str = "/", systemd: Systemd | None = None) -> list[tuple[int, Declared]]:
+    """The Gunicorns that a service runs: how many workers each has, and how it was started."""
     manager, deadline = systemd or Systemd(), Deadline(time.monotonic)
     masters = service_of(unit, by_unit(unit, root, deadline)[0].get(unit) or {}).masters
     if not masters:
         return []
     told = manager.properties(unit, "ExecStart")
-    found: list[tuple[int, Mapping[str, object]]] = []
+    found: list[tuple[int, Declared]] = []
     for master, workers in itertools.islice(masters.items(), MOST_MASTERS):
         if not deadline.passed():
-            found.append((len(workers), Master(root, master, cores, told).declared(workers).settings))
+            found.append((len(workers), Master(root, master, cores, told).declared(workers)))
     return found
 
 

@@ -8,16 +8,20 @@ Read only: the probe tells it to the plan, and promote reads it anew before it t
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Iterable, Mapping, TypedDict
 
 from .._declaration.socketmode import OPEN, mode_of
 from .._facts.unitgroups import unit_pids
-from .._os.listeners import SYSTEM_MANAGER, Listener, alike, for_users, held, hold, normal
+from .._former.masters import declared
+from .._former.slots import spoken, undecided
+from .._os.listeners import SYSTEM_MANAGER, Listener, alike, for_users, held, hold, listening, normal
 from .._os.paths import Layout, under
 from .._os.socketfile import reach
 from .._os.sockets import leads_to
 from .._os.systemd import Systemd, UnitState
+from .._os.taken import who_has
 from . import formerboot, formerplaces, formerprograms, formerunits, phases
 from .volatile import scratch_of
 
@@ -113,6 +117,8 @@ def _read(layout: Layout, unit: str, app: Mapping[str, object], systemd: Systemd
         found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
         mine = {one.inode for one in held([state.main_pid], layout.root)}
         found = replace(found, inherits=found.holder is not None and found.holder.inode in mine)
+        if found.serves and not found.problem:
+            found = replace(found, problem=_shared(layout, found, listen, holders, systemd))
     return _of_all(layout, found, app, state, systemd) if found.serves else found
 
 
@@ -137,21 +143,35 @@ def _of_all(layout: Layout, former: Former, app: Mapping[str, object], state: Un
     if foreign:
         return replace(former, problem=foreign)
     reached = formerunits.reach(layout, unit, former.sockets, systemd)
-    units = [unit, *former.sockets]
-    problem = reached.problem or next(
-        filter(None, (formerboot.problem(layout, one, systemd, units) for one in units)), ""
-    )
-    problem = problem or _unserved(former, listen, state, systemd, root)
+    problem = reached.problem or _by_boot(layout, former, systemd) or _unserved(former, listen, state, systemd, root)
     if problem or former.holder is None:
         return replace(former, problem=former.problem or problem)
+    words, undecided = _spoken(unit, systemd, root)
     beside, started = formerprograms.further(root, unit, state, former.holder)
     pid = state.main_pid or next(iter(_pids(state, root)), 0)
     lost, told = formerplaces.lost(unit, state, pid, scratch_of(app), systemd, root)
     gunicorn = formerprograms.by_gunicorn(root, state, former.holder.address)
     other = "" if gunicorn or state.gone else _OTHER_SERVER.format(unit=unit)
-    notes = (*former.notes, *reached.notes, *filter(None, (other, started, told)))
+    notes = (*former.notes, *reached.notes, *filter(None, (other, started, undecided, told)))
     former = replace(former, inherits=former.inherits and gunicorn, notes=notes)
-    return replace(former, problem=former.problem or beside or lost)
+    return replace(former, problem=former.problem or words or beside or lost)
+
+
+def _by_boot(layout: Layout, former: Former, systemd: Systemd) -> str:
+    """Why it cannot be had that no boot starts its units; empty where that can be had."""
+    units = [former.unit, *former.sockets]
+    return next(filter(None, (formerboot.problem(layout, one, systemd, units) for one in units)), "")
+
+
+def _spoken(unit: str, systemd: Systemd, root: str) -> tuple[str, str]:
+    """That its Gunicorns speak something else with their users than an app does: (why that is refused, what is only
+    told); empty where that is not so."""
+    try:
+        found = [one for _, one in declared(unit, os.cpu_count() or 1, root, systemd)]
+    except OSError:  # no /proc that can be read
+        return "", ""
+    problems = (spoken(unit, one.settings, one.conf.hooks) for one in found)
+    return next(filter(None, problems), ""), next((undecided(unit, one.conf.unread) for one in found), "")
 
 
 _OTHER_SERVER = (
@@ -193,6 +213,23 @@ def _elsewhere(listen: str, sockets: Iterable[str], pids: list[int], systemd: Sy
     found = [one for one in found if all(for_users(one, control) for control in controls)]
     lines = [line for unit in sockets for line in systemd.property_lines(unit, "Listen")]
     return [*found, *(line for line in lines if not line.endswith(" (Stream)"))]
+
+
+def _shared(layout: Layout, former: Former, listen: str, holders: list[Listener], systemd: Systemd) -> str:
+    """Who else listens at the app's address beside the service (SO_REUSEPORT), and would go on answering its users, in
+    a sentence with the fix; empty where nobody does, or what does may be the app's own."""
+    if listen.startswith("unix:") or phases.unfinished(layout) or not systemd.state(layout.public_socket_unit).gone:
+        return ""
+    own, wanted = {one.inode for one in holders}, normal(listen)
+    others = [one for one in listening(layout.root) if one.inode not in own]
+    others = [one for one in others if _serves(listen, one.address) or _serves(one.address, wanted)]
+    if not others:
+        return ""
+    who = who_has({f"socket:[{one.inode}]" for one in others}, layout.root)
+    return (
+        f"{', '.join(who[:3]) or 'something else'} listens on {others[0].address} beside {former.unit}, and would go "
+        "on answering users there: end that first, or have it listen elsewhere"
+    )
 
 
 def _pids(state: UnitState, root: str) -> list[int]:

@@ -195,14 +195,14 @@ def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
 def _held_by(unit: str, seen: _Seen) -> FormerSlots | None:
     """How many requests a service can have in flight that serves an app today; None where that is not known, or where
     several Gunicorns are its."""
-    from .._former.masters import sized
+    from .._former.masters import declared
     from .._former.slots import slots_of
 
     try:
-        found = sized(unit, os.cpu_count() or 1, seen.layout.root, seen.systemd)
+        found = declared(unit, os.cpu_count() or 1, seen.layout.root, seen.systemd)
     except OSError:  # no /proc that can be read
         return None
-    return slots_of(unit, *found[0]) if len(found) == 1 else None
+    return slots_of(unit, found[0][0], found[0][1].settings) if len(found) == 1 else None
 
 
 def _trial_port_taken(app: AppAsked, seen: _Seen) -> str | None:

@@ -78,7 +78,7 @@ def port_holders(port: int, root: str = "/") -> list[str]:
 
     systemd holds the sockets of all its units: it is named only where no other process has the socket.
     """
-    return _holders(listening(port, tcp(root)), root)
+    return who_has(listening(port, tcp(root)), root)
 
 
 def socket_holders(path: str, root: str = "/") -> list[str]:
@@ -90,10 +90,11 @@ def socket_holders(path: str, root: str = "/") -> list[str]:
     rows = [line.split() for line in (read_text(root, "/proc/net/unix") or "").splitlines()[1:]]
     bound = [fields for fields in rows if len(fields) > 7 and users_path(fields[7]) == path]
     found = {f"socket:[{fields[6]}]" for fields in bound if int(fields[3], 16) & LISTENS or fields[4] != "0001"}
-    return _holders(found, root)
+    return who_has(found, root)
 
 
-def _holders(sockets: set[str], root: str) -> list[str]:
+def who_has(sockets: set[str], root: str) -> list[str]:
+    """Who holds one of these sockets, each as a link below /proc/PID/fd names it, as port_holders() tells it."""
     found: dict[int, tuple[str, str]] = {}
     proc = under(root, "/proc")
     for pid in [name for name in os.listdir(proc) if name.isdigit()] if sockets else []:

@@ -20,7 +20,7 @@ from ...module_utils._declaration.gunicorn import GUNICORN, HOOKS, REFUSED
 from ...module_utils._declaration.listening import GROUP
 from ...module_utils._declaration.normalise import normalise_apps
 from ...module_utils._former.likely import likely_value
-from ...module_utils._former.slots import slots_of
+from ...module_utils._former.slots import slots_of, spoken
 from ...module_utils._plan.planner import plan_host
 from ...module_utils._plan.text import render_table
 from ...module_utils._plan.types import PlanError
@@ -233,7 +233,8 @@ class _Draft:
             text = f"listen: it listens on {listed(addresses)}, and an app has one address: which one do users come by?"
             self._ask(text, must=True)
         self._reached(listen)
-        for sentence in filter(None, (self.running.get("hosts"), self.running.get("starts"))):
+        words = spoken(str(self.running["unit"]), self.settings, self.running.get("hooks") or ())
+        for sentence in filter(None, (self.running.get("hosts"), self.running.get("starts"), words)):
             self._ask(f"former: {sentence}", must=True)
         if self.running.get("shared") and not self.running.get("hosts"):
             text = "runs further programs, and is stopped as a whole: let them run by others"

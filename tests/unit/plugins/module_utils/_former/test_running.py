@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former import masters as _masters
-from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import sized
+from ansible_collections.headcount.gunicorn.plugins.module_utils._former.masters import declared
 from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running import Running, _descendants, running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 
@@ -119,8 +119,8 @@ def test_all_that_an_entry_needs(host: Host) -> None:
 
 def test_what_a_service_holds_is_read_by_itself(host: Host) -> None:
     def sizes(unit: str) -> list[tuple[int, object]]:
-        found = sized(unit, 4, str(host.root), Systemd(host.systemctl))
-        return [(workers, settings.get("timeout")) for workers, settings in found]
+        found = declared(unit, 4, str(host.root), Systemd(host.systemctl))
+        return [(workers, one.settings.get("timeout")) for workers, one in found]
 
     assert sizes("shop.service") == [(2, 90)]
     assert sizes("nginx.service") == []

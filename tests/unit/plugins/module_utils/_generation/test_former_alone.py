@@ -208,6 +208,81 @@ def test_one_that_does_not_run_and_that_a_boot_starts_is_refused(
     assert former.read(layout, app, units).problem == ""
 
 
+@pytest.mark.parametrize(
+    ("options", "conf", "problem", "note"),
+    [
+        (
+            "--certfile=a.pem --keyfile=b.pem",
+            "",
+            "old.service speaks TLS with its users (certfile, keyfile), and the app would speak plain HTTP/1.1, so "
+            "that each met an error: let a proxy in front do that, and have it ask old.service by plain HTTP first",
+            "",
+        ),
+        ("", "def ssl_context(conf, make): return make()", "speaks TLS with its users (ssl_context)", ""),
+        ("--proxy-protocol", "", "speaks the PROXY protocol with its users (proxy_protocol)", ""),
+        ("", "proxy_protocol = 'auto'\n", "speaks the PROXY protocol", ""),
+        ("--protocol uwsgi", "", "speaks a protocol of its own with its users (protocol)", ""),
+        (
+            "",
+            "import os\ncertfile = os.path.join('/etc', 'a')\n",
+            "",
+            "old.service speaks plain HTTP/1.1 (certfile)",
+        ),
+        ("--protocol http", "certfile = None\nproxy_protocol = False\nworkers = 2\n", "", ""),
+    ],
+)
+def test_one_that_speaks_something_else_with_its_users_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: str, conf: str, problem: str, note: str
+) -> None:
+    folder = tmp_path / "proc/42"
+    folder.mkdir(parents=True)
+    (folder / "cmdline").write_text("\0".join(["/srv/venv/bin/gunicorn", *options.split(), "shop:app"]))
+    (folder / "stat").write_text("42 (gunicorn) S 1 1 1")
+    (folder / "cgroup").write_text("0::/system.slice/old.service")
+    (folder / "cwd").symlink_to("/srv")
+    (tmp_path / "srv").mkdir()
+    (tmp_path / "srv/gunicorn.conf.py").write_text(conf)
+    found = _read(tmp_path, monkeypatch, SERVED, SERVED)
+    assert problem in found.problem if problem else not found.problem
+    assert (note in " ".join(found.notes)) if note else "plain HTTP" not in " ".join(found.notes)
+
+
+@pytest.mark.parametrize(
+    ("other", "own_socket", "refused"),
+    [
+        ("0100007F:1F40", False, True),
+        ("00000000:1F40", False, True),
+        ("0500000A:1F40", False, False),
+        ("0100007F:1F41", False, False),
+        ("0100007F:1F40", True, False),
+    ],
+)
+def test_another_service_on_the_same_port_is_refused_by_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, own_socket: bool, refused: bool
+) -> None:
+    (tmp_path / "proc/net").mkdir(parents=True)
+    rows = [f"  {at}: {address} 00000000:0000 0A 0:0 0:0 0 0 0 {inode} 1\n" for at, address, inode in (
+        (0, "0100007F:1F40", 4711), (1, other, 5000))]  # fmt: skip
+    (tmp_path / "proc/net/tcp").write_text("".join(["head\n", *rows]))
+    (tmp_path / "proc/77/fd").mkdir(parents=True)
+    (tmp_path / "proc/77/fd/5").symlink_to("socket:[5000]")
+    (tmp_path / "proc/77/comm").write_text("gunicorn")
+    (tmp_path / "proc/77/cgroup").write_text("0::/system.slice/reuse-b.service")
+    monkeypatch.setattr(former, "unit_pids", lambda *_: [42])
+    units, gone = Units(), UnitState("loaded", "active" if own_socket else "inactive", "", "", 0, 0, 0, "", "", "")
+    monkeypatch.setattr(units, "state", lambda _: gone)
+    found = former.Former("old.service", former.JOINED)
+    told = former._shared(Layout("shop", str(tmp_path)), found, SERVED, [Listener(SERVED, 4711, 42)], units)
+    assert bool(told) is refused
+    if refused:
+        address = "0.0.0.0:8000" if other.startswith("0000") else SERVED
+        assert told == (
+            "gunicorn (pid 77) of reuse-b.service (`systemctl disable --now reuse-b.service` ends it for good) listens "
+            f"on {address} beside old.service, and would go on answering users there: end that first, or have it "
+            "listen elsewhere"
+        )
+
+
 def test_one_that_others_depend_on_is_refused_where_its_address_is_taken_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -10,6 +10,7 @@ import os
 import socket
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -101,12 +102,12 @@ def test_what_is_taken_over_tells_how_many_requests_it_holds(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, way: str
 ) -> None:
     monkeypatch.setattr(_former, "read", lambda *_: _former.Former("old.service", way))
-    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {"threads": 2})])
+    monkeypatch.setattr(_masters, "declared", lambda unit, *_: [(3, SimpleNamespace(settings={"threads": 2}))])
     asked: _state.AppAsked = {"name": "till", "listen": "0.0.0.0:80", "former": "old.service"}
     told = _state.app_state(asked, layout.root, Systemd(Units()))["former"] or {}
     held = {"unit": "old.service", "slots": 6, "words": "3 gthread workers of 2 threads", "hub": False}
     assert told.get("held") == (held if way == "joined" else None)
-    monkeypatch.setattr(_masters, "sized", lambda unit, *_: [(3, {}), (1, {})])
+    monkeypatch.setattr(_masters, "declared", lambda unit, *_: [(3, None), (1, None)])
     assert "held" not in (_state.app_state(asked, layout.root, Systemd(Units()))["former"] or {})
 
 

@@ -115,6 +115,8 @@ def test_what_it_decides_as_it_runs_is_asked() -> None:
         ({"shared": True}, "former: gunicorn.service runs further programs"),
         ({"hosts": "cron.service is the host's own", "shared": True}, "former: cron.service is the host's own"),
         ({"starts": "gunicorn.service is to start queue too"}, "former: gunicorn.service is to start queue too"),
+        ({"settings": {"certfile": "/a.pem"}}, "former: gunicorn.service speaks TLS with its users (certfile)"),
+        ({"hooks": ["ssl_context"]}, "former: gunicorn.service speaks TLS with its users (ssl_context)"),
         ({"entry_point": ""}, "entry_point: its command line does not name the app"),
     ],
 )
