@@ -14,7 +14,7 @@ import re
 import shutil
 import stat
 from dataclasses import dataclass, field
-from typing import Iterable, Iterator, Mapping
+from typing import Iterable, Iterator
 
 from .._facts.unitgroups import unit_pids
 from .._os.bounds import MOST, Bounds
@@ -28,7 +28,6 @@ from .outside import Plain, may, outside_of
 """So many files and folders, and so long, are looked at of an app."""
 
 _DATABASE = re.compile(r"\.(db3?|sqlite3?|s3db)(-wal|-shm|-journal)?$", re.IGNORECASE)
-_SQLITE = re.compile(r"sqlite(?:\+[a-z0-9]+)?:///(?P<path>/[^?#]*)")
 _SHOWN, _ASKED = 3, 20
 _FILE, _FOLDER = 0o666, 0o777
 _SYSTEM = ("/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/etc", "/boot", "/nix", "/snap")
@@ -74,33 +73,6 @@ class Inherited:
         """{folder of `data.outside` that they cannot both use as it is: why, in a sentence with the fix}."""
         found = {path: self._of_folder(path, access == "write") for path, access in outside_of(self.app)}
         return {path: words for path, words in found.items() if words}
-
-    def of_variables(self, variables: Mapping[str, str], section: str) -> list[str]:
-        """One sentence for each of `variables` of the environment whose value leads to what the former service may use
-        and the app may not. `section`: where they are declared; of `secrets` no value is told."""
-        found = [self._of_variable(name, value, section) for name, value in variables.items()]
-        return [words for words in found if words]
-
-    def _of_variable(self, name: str, value: str, section: str) -> str:
-        path = _named(value)
-        if not path or not _is_kept(path):
-            return ""
-        real = os.path.realpath(path)
-        written = any(
-            access == "write" and real.startswith(f"{os.path.realpath(folder)}/")
-            for folder, access in outside_of(self.app)
-        )
-        wants = READ | WRITE if written else READ
-        if not _reaches(self.old, real, wants) or _reaches(self.who, real, wants):
-            return ""
-        place = path if section == "environment" else "PATH"
-        do, rights = ("write to", "rwX") if written else ("read", "rX")
-        what = f"{place}, which" if place == path else "something on this host that"
-        return (
-            f"{section}.{name} names {what} {self.old.name} may {do} for {self.unit}, and {self.who.name} may not: let "
-            f"it in ({self._first()}`setfacl -R -m u:{self.who.name}:{rights} {place}`"
-            f"{self._passing(path) if place == path else ''})"
-        )
 
     def told(self) -> str:
         """That not all was looked at, in a clause; empty where it was."""
@@ -178,7 +150,7 @@ class Inherited:
         leads into is looked at by itself."""
         real = _target(link)
         wanted = (READ | WRITE, READ) if writes and not _below(real, _SYSTEM) else (READ,)
-        wants = next((rights for rights in wanted if real and _reaches(self.old, real, rights)), 0)
+        wants = next((rights for rights in wanted if real and reaches(self.old, real, rights)), 0)
         if not wants:
             return
         why = self._hidden(real) or self._elsewhere(real, bool(wants & WRITE))
@@ -217,7 +189,7 @@ class Inherited:
     def _shut_there(self, real: str, wants: int) -> str:
         """That the app is not let in to what is outside of its folders."""
         writes = bool(wants & WRITE)
-        if _reaches(self.who, real, wants):
+        if reaches(self.who, real, wants):
             return ""
         rights = os.R_OK | (os.W_OK if writes else 0)
         if self.who.uid is not None and os.geteuid() == 0 and may(real, self.who.name, rights):
@@ -331,21 +303,7 @@ def _new_lets(folder: str, maker: Who, other: Who, wants: int) -> bool:
     return file is None or below is None or (file.allow(other, wants) and below.allow(other, wants | PASS))
 
 
-def _named(value: str) -> str:
-    """The path that a value of the environment is, or that its SQLite URL names; empty where it is none."""
-    found = _SQLITE.match(value)
-    path = found["path"] if found else value
-    return path if path.startswith("/") and not re.search(r"[\n\0 ,:;]", path) else ""
-
-
-def _is_kept(path: str) -> bool:
-    """Whether a path leads to a file or folder that an app sees, and that is no device or socket."""
-    real = os.path.realpath(path)
-    hidden = any(real == folder or real.startswith(f"{folder}/") for folder in (*HIDDEN, "/dev", "/proc", "/sys"))
-    return not hidden and (os.path.isfile(real) or os.path.isdir(real))
-
-
-def _reaches(who: Who, path: str, wants: int) -> bool:
+def reaches(who: Who, path: str, wants: int) -> bool:
     """Whether an account comes to what is at a path, and may do that there."""
     real = os.path.realpath(path)
     more = PASS if os.path.isdir(real) else 0

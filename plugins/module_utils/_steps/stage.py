@@ -19,7 +19,7 @@ from .._generation import (
     exposure,
     former,
     generations,
-    inherited,
+    inheritedpaths,
     ledger,
     outside,
     reloads,
@@ -174,7 +174,7 @@ def check_variables(app: AppOnHost, declared: Plain, secrets: Plain) -> None:
     unit = declared.get("former")
     if not unit or generations.live(app.layout) is not None:
         return
-    found = inherited.Inherited(app.layout, declared, str(unit), app.systemd)
+    found = inheritedpaths.Variables(app.layout, declared, str(unit), app.systemd)
     own = {"environment": own_of(declared["environment"], candidate=False), "secrets": own_of(secrets, candidate=False)}
     _refuse(app, [words for section, values in own.items() for words in found.of_variables(values, section)])
 

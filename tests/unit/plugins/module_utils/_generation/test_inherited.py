@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from access_lists import let_in
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import inherited, unmet
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.inherited import Inherited
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import inherited, inheritedpaths, unmet
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.inheritedpaths import Variables
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os import bounds
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.rights import Who
@@ -48,9 +48,9 @@ def own(path: Path, uid: int) -> None:
     os.chown(path, uid, uid)
 
 
-def asked(folder: Path, access: str = "write", **more: Any) -> Inherited:
+def asked(folder: Path, access: str = "write", **more: Any) -> Variables:
     app = {"name": "shop", "data": {"outside": [{"path": str(folder), "access": access}]}, **more}
-    return Inherited(Layout("shop", str(folder.parent)), app, "old.service", Systemd(systemctl))
+    return Variables(Layout("shop", str(folder.parent)), app, "old.service", Systemd(systemctl))
 
 
 def open_to_both(folder: Path, files: bool = True, default: bool = True) -> None:
@@ -146,7 +146,8 @@ def test_it_stops_in_time(media: Path) -> None:
 def test_a_variable_that_names_what_the_app_may_not_read(
     media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inherited, "HIDDEN", {})
+    for module in (inherited, inheritedpaths):
+        monkeypatch.setattr(module, "HIDDEN", {})
     key = tmp_path / "key.json"
     key.touch()
     own(key, OLD.uid or 0)
