@@ -258,6 +258,8 @@ def _last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     for unit in theirs:
         lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
+        if systemd.properties(unit, "KillMode").get("KillMode") in ("process", "none"):
+            lines = [*lines, "KillMode=control-group"]  # else its server, or workers, would run on beside the app
         drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
     systemd.reload()
     return theirs

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""What would end with the service that has an address, and does not run beside its server: what the host needs that
-service for, and what its supervisor is to start later."""
+"""What ends with the service that has an address: what the host needs that service for, and what its supervisor is to
+start later, are not to; all of its server is."""
 
 from __future__ import annotations
 
@@ -10,7 +10,20 @@ from dataclasses import replace
 from .. import _engine
 from .._scene import Scene
 from .row import HOME, Row
-from .takeovers import NAME, OLD, PORT, SHAPES, SUPERVISED, Shape, _serving, former
+from .takeovers import (
+    NAME,
+    OLD,
+    PORT,
+    SHAPES,
+    SUPERVISED,
+    Shape,
+    _serving,
+    _take,
+    former,
+    give_back,
+    none_lost,
+    service,
+)
 
 SERVER = (
     f'SHOP_RELEASE=old {OLD}/venv/bin/python -m gunicorn --workers 2 --bind 0.0.0.0:{PORT} "shop.wsgi:create_app()"'
@@ -71,7 +84,25 @@ def to_be_started(scene: Scene) -> None:
         _refused(scene, shape, f"supervisor.service is to start nightly ({file}) too, which would never run again")
 
 
+def left_alone(scene: Scene) -> None:
+    """The old service's unit has systemd end its main process alone, or none: nothing of it runs beside the app."""
+    for mode in ("process", "none"):
+        unit = service(f"--bind 0.0.0.0:{PORT}", f"KillMode={mode}\n")
+        shape = replace(SHAPES["tcp"][1], texts={"gunicorn.service": unit}, before="true", after="true")
+        with former(scene, shape), none_lost(scene):
+            _take(scene, shape, mode)
+            runs = scene.sh("pgrep -a -u till-old").strip()
+            scene.seen.must(not runs, f"with KillMode={mode} the old service runs on: {runs}")
+            give_back(scene, shape, mode)
+
+
 ENDS = [
+    Row(
+        "past/takeover-left-alone",
+        "the unit of the old service has systemd end its main process alone (`KillMode=process`), or none of it",
+        "taken over and given back; nothing of the old service runs beside the app; users lose nothing",
+        left_alone,
+    ),
     Row(
         "past/takeover-of-the-host",
         "a Gunicorn that a line of cron's, or a job of atd's, has started is to be taken over with that service",

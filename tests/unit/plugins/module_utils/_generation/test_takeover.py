@@ -569,6 +569,20 @@ def test_what_one_would_run_after_its_end_is_left_out_and_told(host: Host, way: 
     assert len(words) == bool(runs)
 
 
+@pytest.mark.parametrize("mode", ["process", "none", "mixed", "control-group"])
+def test_no_process_of_one_is_left_running(host: Host, mode: str) -> None:
+    real = host.systemd.__call__
+
+    def systemctl(command: Any, seconds: float) -> Completed:
+        return Completed(0, f"KillMode={mode}\n", "") if "--property=KillMode" in command else real(command, seconds)
+
+    host.instances.systemd, seen = Systemd(systemctl), list[list[str]]()
+    host.systemd.on_stop = lambda: seen.append(_drop_in(host))
+    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    (lines,) = [one for one in seen if one]
+    assert ("KillMode=control-group" in lines) is (mode in ("process", "none"))
+
+
 def test_a_drop_in_has_the_last_word() -> None:
     assert sorted([dropins.DROP_IN, "override.conf", "zz-local.conf"])[-1] == dropins.DROP_IN
 
