@@ -333,11 +333,17 @@ def _tell_of_the_exporter(app: str | None, root: str) -> None:
 
 
 def _asked(layout: Layout) -> AppAsked:
-    """The app, with the service that it was taken over from: that has its units again when it was given back."""
+    """The app, with the service that it was taken over from: that has its units again when it was given back. Or that
+    it is to be taken over from: until the first generation is live, that one's declaration alone says so."""
     record = Record.read(layout)
-    if record is None:
-        return {"name": layout.app}
-    return {"name": layout.app, "former": record.unit, "listen": record.address}
+    if record is not None:
+        return {"name": layout.app, "former": record.unit, "listen": record.address}
+    newest = next(reversed(generations.numbers(layout)), None)
+    if newest is not None and generations.live(layout) is None:
+        app = as_mapping(generations.record(layout, newest).get("app"))
+        if app.get("former"):
+            return {"name": layout.app, "former": str(app["former"]), "listen": str(app.get("listen") or "")}
+    return {"name": layout.app}
 
 
 def _nothing_live(layout: Layout, leftovers: list[str]) -> str:

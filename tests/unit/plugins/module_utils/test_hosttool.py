@@ -127,6 +127,17 @@ def test_what_was_given_back_is_in_nobodys_way(tmp_path: Path) -> None:
     assert tool._asked(layout) == {"name": "shop", "former": "shop.service", "listen": "0.0.0.0:80"}
 
 
+def test_what_is_to_be_taken_over_is_in_nobodys_way(tmp_path: Path) -> None:
+    layout = Layout("shop", str(tmp_path))
+    app = {"former": "shop.service", "listen": "0.0.0.0:80"}
+    for number, declared in ((1, {"listen": "0.0.0.0:81"}), (2, app)):
+        os.makedirs(layout.generation(number))
+        Path(layout.generation(number), "generation.json").write_text(json.dumps({"app": declared}), encoding="utf-8")
+    assert tool._asked(layout) == {"name": "shop", **app}
+    os.symlink("generations/1", layout.live)
+    assert tool._asked(layout) == {"name": "shop"}
+
+
 def test_a_takeover_that_has_not_ended_is_told_where_nothing_is_live_yet(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
