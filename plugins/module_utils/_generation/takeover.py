@@ -133,7 +133,7 @@ class Takeover:
             self.beside.open()
         elif self.former.way == formers.STOPPED:
             self._told = _left_out(self.systemd, self.former.unit)  # what they leave out nobody can read afterwards
-            _last_words(self.layout, self.systemd, self.record)
+            last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
             self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
             self.systemd.start(public)
@@ -253,7 +253,7 @@ def serve_again(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     return words
 
 
-def _last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
+def last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     """Have its units, which are to be stopped, end as _lasting() says, until undrop(). They are returned."""
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     for unit in theirs:
@@ -269,7 +269,7 @@ def retire(instances: Instances, record: Record) -> list[str]:
     """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
     layout, systemd = instances.layout, instances.systemd
     left_out = _left_out(systemd, record.unit)
-    theirs = _last_words(layout, systemd, record)
+    theirs = last_words(layout, systemd, record)
     words = [*_disabled(layout, systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
     _until_answered(instances, record)

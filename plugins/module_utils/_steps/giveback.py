@@ -33,6 +33,7 @@ from .._generation.takeover import (
     boot_no_more,
     close_first,
     cover,
+    last_words,
     put_back,
     resume,
     serve_again,
@@ -134,13 +135,28 @@ class _HandOver:
         listen = self._listen(declared)
         with Meanwhile(listen if declared else None, declared) as users:
             try:
+                told = self._stopped_first()
                 self._way(listen)(declared)
-                told = boot_again(app.layout, app.systemd, record)
+                told += boot_again(app.layout, app.systemd, record)
                 self._answer(declared)
             except (StepFailed, SystemdError, OSError) as error:
                 self._go_back(error)
         words = meanwhile_words(users.told())
         return [*told, words] if words else told
+
+    def _stopped_first(self) -> list[str]:
+        """Somebody has started the former service beside the app. It runs without the address, which its start alone
+        would give it, so that it is stopped: said in a sentence; with what the app has by now left as it is."""
+        app, unit = self.app, self.record.unit
+        if app.systemd.state(unit).gone:
+            return []
+        with name_kept(self.record.address, app.layout.root):
+            theirs = last_words(app.layout, app.systemd, replace(self.record, sockets=()))
+            try:
+                app.systemd.stop(unit)
+            finally:
+                undrop(app.systemd, *theirs, root=app.layout.root)
+        return [f"{unit} ran already, without the address: it was stopped, and started anew with it"]
 
     def fail_if_full(self, declared: Plain) -> None:
         """NoRoom, before anything is changed, where the way that fits needs units that systemd has yet to read, and has

@@ -63,6 +63,18 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
     assert generations.numbers(host.layout) == [1, 2]
 
 
+@pytest.mark.parametrize("inherits", [True, False])
+def test_one_that_runs_without_the_address_is_stopped_first(host: Host, inherits: bool) -> None:
+    Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, inherits).write(host.layout)
+    host.systemd.active.add(OLD)
+    told = give_back(host.app)["told"]
+    assert f"{OLD} ran already, without the address: it was stopped, and started anew with it" in told
+    said = [line for line in host.systemd.said if line.endswith(OLD)]
+    assert said[:2] == [f"stop {OLD}", f"start {OLD}"]
+    assert host.systemd.active == {OLD}
+    assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
+
+
 def test_without_room_for_generators_it_is_refused_before_anything_is_changed(host: Host) -> None:
     host.few_tasks()
     with pytest.raises(StepFailed, match="no room for systemd to read its unit files again"):
