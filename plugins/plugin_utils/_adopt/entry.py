@@ -132,6 +132,12 @@ def current(running: Json) -> dict[str, object]:
     return found
 
 
+def today(running: Json) -> str:
+    """What it has of the settings that a plan decides, without Gunicorn's defaults, in a line."""
+    told = [f"{key} {value}" for key, value in current(running).items() if value != DEFAULTS.get(key)]
+    return visible(f"Today it has {listed(told)}; the plan decides these anew.")
+
+
 def _whole(value: object) -> int:
     return int(str(value)) if re.fullmatch(r"[0-9]{1,9}", str(value)) else 0
 
@@ -152,16 +158,17 @@ def summary(host: str, running: Json) -> str:
 
 
 def compared(entry: Json, running: Json, facts: Json) -> list[str]:
-    """Their settings against the plan's, as a table with reasons; why there is no plan, where there is none."""
+    """Their settings against the plan's, as a table with reasons; why there is no plan, where there is none, and what
+    they are then."""
     apps, problems = normalise_apps([{**entry, "secrets": {}}], "")
     if problems:
-        return [visible(f"no plan yet: {problem.text}") for problem in problems]
+        return [*(visible(f"no plan yet: {problem.text}") for problem in problems), today(running)]
     name, settings = str(entry["name"]), running.get("settings") or {}
     held = slots_of(str(running["unit"]), _whole(running.get("workers")), settings)
     try:
         plan = plan_host({**facts, "former": {name: held}} if held else facts, apps)[name]
     except PlanError as error:
-        return [visible(f"no plan: {error}")]
+        return [visible(f"no plan: {error}"), today(running)]
     now = {key: value for key, value in current(running).items() if key in plan.settings}
     return render_table(plan, {key: visible(value) if isinstance(value, str) else value for key, value in now.items()})
 
@@ -190,6 +197,7 @@ class _Draft:
         """All parts, in the order of a person's entry."""
         running = self.running
         self.notes.append(f"Read from {running['unit']} of {self.host}. The entry is a person's from here on.")
+        self.notes.append(today(running))
         why = _why_called(running, self.name)
         if why:
             self.comments["name"] = why
@@ -205,6 +213,7 @@ class _Draft:
         self._address()
         self._front()
         self._put_environment()
+        self._below_a_prefix()
         self._settings()
         if running.get("worker_mib"):
             self._put("memory", {"worker_mib": running["worker_mib"]}, "a worker today; the weigh replaces it")
@@ -279,6 +288,14 @@ class _Draft:
         if self.secrets:
             references = {key: variable(name) for key, name in vault_names(self.name, self.secrets).items()}
             self._put("secrets", references, "their values are in the file beside this one")
+
+    def _below_a_prefix(self) -> None:
+        """Where Gunicorn answers below SCRIPT_NAME alone, it is asked there."""
+        environment = self.entry.get("environment")
+        prefix = str((environment if isinstance(environment, dict) else {}).get("SCRIPT_NAME") or "").rstrip("/")
+        if re.fullmatch(r"(/[\w.~-]+)+", prefix, re.ASCII):
+            self._put("health", {"path": f"{prefix}/"}, "below SCRIPT_NAME")
+            self._put("load", {"paths": [f"{prefix}/"]}, "below SCRIPT_NAME; a guess")
 
     def _settings(self) -> None:
         chosen = {key: self.settings.get(key) for key in ("timeout", "graceful_timeout")}

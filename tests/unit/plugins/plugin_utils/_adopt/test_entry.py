@@ -180,8 +180,22 @@ def test_threads_make_it_gthread() -> None:
 
 
 def test_why_there_is_no_plan() -> None:
-    (line,) = adopted(listen=["unix:/run/headcount/a.sock"]).comparison
+    settings = {"threads": 4, "max_requests": 2000, "preload_app": True, "keepalive": 2}
+    one = adopted(listen=["unix:/run/headcount/a.sock"], settings=settings, workers=5)
+    line, today = one.comparison
     assert line.startswith("no plan yet: headcount_apps[0].listen")
+    assert today == (
+        "Today it has worker_class gthread, threads 4, max_requests 2000, preload_app True, workers 5; the plan "
+        "decides these anew."
+    )
+    assert "# Today it has worker_class gthread, threads 4" in text(one.proposal)
+
+
+def test_below_a_prefix_it_is_asked_there() -> None:
+    one = adopted(environment={"SCRIPT_NAME": "/bin/"})
+    assert (one.proposal.entry["health"], one.proposal.entry["load"]) == ({"path": "/bin/"}, {"paths": ["/bin/"]})
+    assert "no plan" not in one.comparison[0]
+    assert "health" not in adopted(environment={"SCRIPT_NAME": "/a b"}).proposal.entry
 
 
 @pytest.mark.parametrize(
