@@ -87,7 +87,7 @@ def adopted(host: str, running: Json, facts: Json, name: str = "") -> Adopted:
 
 def app_name_of(running: Json) -> str:
     """What the app is called: as its service, or where that is called as anybody's, as its module or folder."""
-    unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
+    unit = _unit_words(running)
     module = str(running.get("entry_point") or "").partition(":")[0].partition(".")[0]
     folder = str(running.get("folder") or "").rstrip("/").rpartition("/")[2]
     for words in (module, folder) if running.get("hosts") else (unit, module, folder):
@@ -100,9 +100,16 @@ def app_name_of(running: Json) -> str:
     return "app"
 
 
+def _unit_words(running: Json) -> str:
+    """What its service is called: one of a template with its instance, as the template has the name that the app's own
+    units would have; where the template is called as anybody's, that alone."""
+    unit, _, instance = str(running["unit"]).rpartition(".")[0].partition("@")
+    return f"{unit}-{instance}" if instance and not _GENERIC.fullmatch(unit) else unit
+
+
 def _why_called(running: Json, name: str) -> str:
     """Why an app has less of a name than its service; "" where it has all of it, or that is called as anybody's."""
-    unit = str(running["unit"]).rpartition(".")[0].partition("@")[0]
+    unit = _unit_words(running)
     if unit == name or name != app_name_of(running) or running.get("hosts"):
         return ""
     if _GENERIC.fullmatch(unit) or re.sub(r"[^a-z0-9]+", "-", unit.lower()).strip("-") == name:
@@ -241,6 +248,9 @@ class _Draft:
         if len(addresses) > 1:
             text = f"listen: it listens on {listed(addresses)}, and an app has one address: which one do users come by?"
             self._ask(text, must=True)
+        if listen.startswith("unix:@"):
+            text = f"{listen} has no file, and an app has one or a port: which do its users come by from then on?"
+            self._ask(f"listen: {text}", must=True)
         self._reached(listen)
         words = spoken(str(self.running["unit"]), self.settings, self.running.get("hooks") or ())
         for sentence in filter(None, (self.running.get("hosts"), self.running.get("starts"), words)):

@@ -18,7 +18,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._former.running
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd
 
 VENV = "/srv/shop/venv"
-ENVIRON = "PATH=/bin\0LANG=C.UTF-8\0INVOCATION_ID=1\0MODE=live\0API_TOKEN=hunter2\0DB=postgres://a:b@db/x\0PORT=8000"
+ENVIRON = "PATH=/bin\0LANG=C.UTF-8\0INVOCATION_ID=1\0PIDFILE=/run/shop.pid\0MODE=live\0API_TOKEN=hunter2\0DB=postgres://a:b@db/x\0PORT=8000"
 TCP = """\
   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode
    0: 00000000:1F40 00000000:0000 0A 00000000:00000000 00:00000000 00000000  1000        0 111 1 0 100 0 0 10 0

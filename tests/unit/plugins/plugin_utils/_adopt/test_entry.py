@@ -116,6 +116,7 @@ def test_what_it_decides_as_it_runs_is_asked() -> None:
         ({"hosts": "cron.service is the host's own", "shared": True}, "former: cron.service is the host's own"),
         ({"starts": "gunicorn.service is to start queue too"}, "former: gunicorn.service is to start queue too"),
         ({"settings": {"certfile": "/a.pem"}}, "former: gunicorn.service speaks TLS with its users (certfile)"),
+        ({"listen": ["unix:@shop"]}, "listen: unix:@shop has no file, and an app has one or a port"),
         ({"hooks": ["ssl_context"]}, "former: gunicorn.service speaks TLS with its users (ssl_context)"),
         ({"entry_point": ""}, "entry_point: its command line does not name the app"),
     ],
@@ -141,6 +142,8 @@ def test_what_has_to_be_answered_first(changes: dict[str, Any], question: str) -
         ),
         ({"unit": "puppet.service", "hosts": "puppet.service is the host's own"}, "shop"),
         ({"unit": "atlas.service"}, "atlas"),
+        ({"unit": "atlas@8091.service"}, "atlas-8091"),
+        ({"unit": "atlas@a_b.service"}, "atlas-a-b"),
     ],
 )
 def test_what_it_is_called(changes: dict[str, Any], name: str) -> None:
