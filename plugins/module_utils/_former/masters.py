@@ -58,15 +58,15 @@ def declared(unit: str, cores: int = 1, root: str = "/", systemd: Systemd | None
 
 
 def by_unit(unit: str | None, root: str, deadline: Deadline) -> tuple[dict[str, dict[int, int | None]], bool]:
-    """The processes of each service that are Gunicorns, each with its parent, and whether all processes were looked
-    at."""
+    """The processes of each service that are Gunicorns, each with its parent, and whether all processes were looked at.
+    Where no `unit` is asked for, those of none have the name ""."""
     found: dict[str, dict[int, int | None]] = {}
     for pid in _pids(root):
         if deadline.passed():
             return found, False
         if commandline.own_words(words_of(root, pid)) or _title(root, pid):
             name = _unit_of(root, pid)
-            if name and unit in (None, name):
+            if unit in (None, name):
                 found.setdefault(name, {})[pid] = parent(pid, root)
     return found, True
 

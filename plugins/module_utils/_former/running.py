@@ -106,6 +106,7 @@ def running(
     """
     manager, deadline = systemd or Systemd(), Deadline(clock)
     units, whole = by_unit(unit, root, deadline)
+    alone = [_of_no_service(root, pid) for pid in service_of("", units.pop("", {})).masters if _user(root, pid)]
     # Those with fewer first: none is passed over for the number of another service's.
     services = sorted((service_of(name, pids) for name, pids in units.items()), key=lambda one: len(one.masters))
     found: list[Running] = []
@@ -125,7 +126,15 @@ def running(
             left.append(f"{service.name}: {wanted - looked} of the {wanted} Gunicorns that it runs")
     told = [] if whole else ["some of the processes"]
     told += [*sorted(left)[:_SHOWN], f"those of {len(left) - _SHOWN} more services"] if len(left) > _SHOWN else left
-    return sorted(found, key=lambda one: one.unit), [_not_looked_at(what, unit) for what in told], sorted(own)
+    left = [*alone[:_SHOWN], *(_not_looked_at(what, unit) for what in told)]
+    return sorted(found, key=lambda one: one.unit), left, sorted(own)
+
+
+def _of_no_service(root: str, pid: int) -> str:
+    return (
+        f"not looked at: the Gunicorn {pid} of {_user(root, pid)}, which no service of the system runs (a session, an "
+        "account's own service manager, a container): have one run it first"
+    )
 
 
 def _own_app(state: UnitState, root: str) -> str:

@@ -178,6 +178,11 @@ def test_the_processes_of_people_are_no_services(host: Host) -> None:
     for pid in (41, 42):
         host.write(f"/proc/{pid}/cgroup", "0::/user.slice/session-3.scope")
     assert host.running() == []
+    assert host.left() == [
+        "not looked at: the Gunicorn 40 of deploy, which no service of the system runs (a session, an account's own "
+        "service manager, a container): have one run it first"
+    ]
+    assert host.left("shop.service") == []
 
 
 def test_nothing_is_read_that_no_person_wrote(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
