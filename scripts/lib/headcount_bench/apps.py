@@ -50,6 +50,8 @@ _BUSY_LOAD: Final = {"rate": 5, "seconds": 120}
 """So few requests that a standstill of the machine is told from one of the app."""
 _ASKED: Final = ("kind", "options", "entry", "vars", "packages", "keeps", "uses")
 _NEW_APP_SECONDS, _ROLLOUT_SECONDS, _PACKAGES_SECONDS = 1200.0, 1800.0, 600.0
+_CONNECTION_SECONDS: Final = "120"
+"""How long Ansible waits for a host to let it in, instead of 10: that a busy machine is slow is not the project's."""
 
 
 @dataclass(frozen=True)
@@ -303,6 +305,7 @@ def _run(command: Sequence[str], seconds: float) -> subprocess.CompletedProcess[
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     environ = {**os.environ, "PATH": path, "ANSIBLE_CONFIG": str(paths.ROOT / "ansible.cfg"), "NO_COLOR": "1"}
     environ["ANSIBLE_STDOUT_CALLBACK"] = "default"
+    environ.setdefault("ANSIBLE_TIMEOUT", _CONNECTION_SECONDS)
     try:
         return subprocess.run(
             command, cwd=paths.ROOT, env=environ, capture_output=True, text=True, timeout=seconds, check=False,

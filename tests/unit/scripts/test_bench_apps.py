@@ -231,6 +231,22 @@ def test_what_a_person_answers_to_new_app_and_on_the_hosts_is_told(tmp_path: Pat
     assert apps.Project.of("wiki", str(tmp_path), {}).added == []
 
 
+def test_a_busy_machine_that_lets_ansible_in_late_is_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[str] = []
+
+    def run(*_: object, env: dict[str, str], **__: object) -> None:
+        seen.append(env["ANSIBLE_TIMEOUT"])
+
+    monkeypatch.setattr(apps.subprocess, "run", run)
+    monkeypatch.delenv("ANSIBLE_TIMEOUT", raising=False)
+    apps.playbook(tmp_path / "inventory.json", "site.yml")
+    monkeypatch.setenv("ANSIBLE_TIMEOUT", "7")
+    apps.playbook(tmp_path / "inventory.json", "site.yml")
+    assert seen == ["120", "7"]
+
+
 def result(name: str, **more: Any) -> Result:
     value = {
         "kind": "x",
