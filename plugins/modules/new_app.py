@@ -41,7 +41,9 @@ options:
       - What is secret among them is used for the look alone, and is a question of the entry.
     type: dict
   requirements:
-    description: What the project depends on (files in it, and requirements), instead of what it says itself.
+    description:
+      - What the project depends on (files in it, and requirements), instead of what it says itself.
+      - What the metadata of a package asks for holds beside them.
     type: list
     elements: str
   lock:

@@ -109,7 +109,8 @@ SOURCE: Final = Field(
             "requirements",
             "list",
             "With path and git: what the project depends on, instead of what it says itself: requirements files and"
-            " locks inside the project, and requirements as pip reads them. `[]` is for an app that needs nothing.",
+            " locks inside the project, and requirements as pip reads them. What the metadata of a package asks for"
+            " holds beside them. `[]` is for an app that needs nothing.",
             None,
             ["requirements/prod.txt", "psycopg[binary]==3.2.13"],
             default_help="the first of pylock.toml, uv.lock, poetry.lock, pdm.lock, Pipfile.lock, requirements.txt (or"

@@ -16,13 +16,16 @@ _OF_THE_MACHINE: Final = (
 )
 """What an import says that lacks something of the machine, and what that is."""
 _MODULE: Final = re.compile(r"No module named '(distutils|pkg_resources)\b")
+_HERE: Final = (
+    "in the project's dependencies, or beside them in source.requirements where the project is not yours to change"
+)
 DISTUTILS: Final = (
-    "name setuptools in the project's dependencies, which brings distutils: Debian has it up to Python 3.11, in the "
-    "package python3-distutils, and no newer Python has it"
+    f"name setuptools {_HERE}: it brings distutils, which Debian has up to Python 3.11, in the package "
+    "python3-distutils, and no newer Python"
 )
 _PKG_RESOURCES: Final = (
-    "name setuptools<81 in the project's dependencies: newer ones have no pkg_resources, and an environment "
-    "has none of itself; or take a version of what imports it that does without"
+    f"name setuptools<81 {_HERE}: newer ones have no pkg_resources, and an environment has none of itself; or take a "
+    "version of what imports it that does without"
 )
 
 

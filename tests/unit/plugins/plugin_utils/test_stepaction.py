@@ -49,7 +49,10 @@ def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, 
     ("said", "fix"),
     [
         ("ModuleNotFoundError: No module named 'distutils.util'", "name setuptools in the project's dependencies"),
-        ("ModuleNotFoundError: No module named 'pkg_resources'", "name setuptools<81 in the project's dependencies"),
+        (
+            "ModuleNotFoundError: No module named 'pkg_resources'",
+            "name setuptools<81 in the project's dependencies, or beside them in source.requirements where",
+        ),
         ("ImportError: libpq.so.5: cannot open shared object file: No such file", "install libpq.so.5 on the host"),
     ],
 )
