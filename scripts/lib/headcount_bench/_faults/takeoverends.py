@@ -88,7 +88,7 @@ def left_alone(scene: Scene) -> None:
     """The old service's unit has systemd end its main process alone, or none: nothing of it runs beside the app."""
     for mode in ("process", "none"):
         unit = service(f"--bind 0.0.0.0:{PORT}", f"KillMode={mode}\n")
-        shape = replace(SHAPES["tcp"][1], texts={"gunicorn.service": unit}, before="true", after="true")
+        shape = replace(SHAPES["tcp"][1], texts={"gunicorn.service": unit}, before="true", after="pkill -u till-old")
         with former(scene, shape), none_lost(scene):
             _take(scene, shape, mode)
             runs = scene.sh("pgrep -a -u till-old").strip()
