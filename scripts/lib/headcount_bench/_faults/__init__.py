@@ -21,7 +21,6 @@ from .takeovercuts import CUTS
 from .takeoverends import ENDS
 from .takeovers import TAKEOVERS
 from .takeoverstill import STILLS
-from .takeoverunlike import UNLIKES
 from .watched import WATCHED
 
 ROWS: list[Row] = [
@@ -42,7 +41,6 @@ ROWS: list[Row] = [
     *STILLS,
     *ENDS,
     *CUTS,
-    *UNLIKES,
     *PREPARES,
     *LIVING,
     *WATCHED,

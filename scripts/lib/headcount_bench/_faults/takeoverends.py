@@ -85,29 +85,22 @@ def to_be_started(scene: Scene) -> None:
 
 
 def left_alone(scene: Scene) -> None:
-    """The old service's unit has systemd end its main process alone, or none, or kill what a script has started:
-    nothing of it runs beside the app, and what it is answering it answers."""
-    script = f"printf '#!/bin/sh\\n{SERVER}\\nexit $?\\n' > {OLD}/start.sh"
-    for mode in ("process", "none", "mixed"):
-        unit = service(f"--bind 0.0.0.0:{PORT}", f"KillMode={mode}\nSendSIGKILL=no\n")
-        start = next(line for line in unit.splitlines() if line.startswith("ExecStart="))
-        unit = unit if mode == "none" else unit.replace(start, f"ExecStart=/bin/sh {OLD}/start.sh")
-        after = "pkill -KILL -u till-old"
-        shape = replace(SHAPES["tcp"][1], texts={"gunicorn.service": unit}, before=script, after=after)
+    """The old service's unit has systemd end its main process alone, or none: nothing of it runs beside the app."""
+    for mode in ("process", "none"):
+        unit = service(f"--bind 0.0.0.0:{PORT}", f"KillMode={mode}\n")
+        shape = replace(SHAPES["tcp"][1], texts={"gunicorn.service": unit}, before="true", after="true")
         with former(scene, shape), none_lost(scene):
             _take(scene, shape, mode)
             runs = scene.sh("pgrep -a -u till-old").strip()
             scene.seen.must(not runs, f"with KillMode={mode} the old service runs on: {runs}")
-            if mode == "none":  # a script takes no socket from systemd, so that users would lose something
-                give_back(scene, shape, mode)
+            give_back(scene, shape, mode)
 
 
 ENDS = [
     Row(
         "past/takeover-left-alone",
-        "the unit of the old service has systemd end its main process alone (`KillMode=process`), none of it, or kill "
-        "what its script has started (`mixed`)",
-        "taken over, and given back; nothing of the old service runs beside the app; users lose nothing",
+        "the unit of the old service has systemd end its main process alone (`KillMode=process`), or none of it",
+        "taken over and given back; nothing of the old service runs beside the app; users lose nothing",
         left_alone,
     ),
     Row(
