@@ -21,13 +21,13 @@ import sys
 import time
 from typing import Any, Callable, TypeVar
 
-from ._generation import generations, ledger, loadtests, unbegun
+from ._generation import generations, ledger, loadtests, phases, unbegun
 from ._generation.asked import AppAsked
 from ._generation.failures import StepFailed, sentence
 from ._generation.lock import AppLock, Busy
 from ._generation.run import Run
 from ._generation.state import AppState, app_state
-from ._generation.takeover import Record
+from ._generation.takeover import GIVEN_BACK, Record
 from ._generation.writable import unwritable
 from ._host import boot, byhand, probe
 from ._host.guard import guard
@@ -316,8 +316,20 @@ def _print_status(app: str, state: AppState, root: str) -> None:
     tested = loadtests.words(loadtests.read(Layout(app, root)))
     for line in filter(None, [*status_lines(app_view(app, root)), watched, went_back, tested]):
         print(f"  {line}")
-    for problem in state["problems"] + state["leftovers"] + state["open"] + unwritable(Layout(app, root)):
+    beside = [*unwritable(Layout(app, root)), *_former_runs(Layout(app, root))]
+    for problem in state["problems"] + state["leftovers"] + state["open"] + beside:
         print(f"  ! {problem}")
+
+
+def _former_runs(layout: Layout) -> list[str]:
+    """That the service runs which the app was taken over from, as somebody has started it by hand, in a sentence."""
+    unit = str(phases.left(layout).get("unit") or "")
+    if not unit or Systemd().state(unit).gone:
+        return []
+    return [
+        f"{unit}, whose address {layout.app} has, runs beside it: `systemctl stop {unit}` ends it, and "
+        f"`headcount-rollback {layout.app} --to-former` gives it the address back"
+    ]
 
 
 def _tell_of_the_exporter(app: str | None, root: str) -> None:
@@ -334,16 +346,16 @@ def _tell_of_the_exporter(app: str | None, root: str) -> None:
 
 def _asked(layout: Layout) -> AppAsked:
     """The app, with the service that it was taken over from: that has its units again when it was given back. Or that
-    it is to be taken over from: until the first generation is live, that one's declaration alone says so."""
+    it is to be taken over from: until a generation is live, the newest one's declaration alone says so."""
     record = Record.read(layout)
-    if record is not None:
-        return {"name": layout.app, "former": record.unit, "listen": record.address}
     newest = next(reversed(generations.numbers(layout)), None)
-    if newest is not None and generations.live(layout) is None:
+    if (record is None or record.phase == GIVEN_BACK) and newest is not None and generations.live(layout) is None:
         app = as_mapping(generations.record(layout, newest).get("app"))
         if app.get("former"):
             return {"name": layout.app, "former": str(app["former"]), "listen": str(app.get("listen") or "")}
-    return {"name": layout.app}
+    if record is None:
+        return {"name": layout.app}
+    return {"name": layout.app, "former": record.unit, "listen": record.address}
 
 
 def _nothing_live(layout: Layout, leftovers: list[str]) -> str:

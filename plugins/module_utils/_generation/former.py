@@ -112,13 +112,13 @@ def _read(layout: Layout, unit: str, app: Mapping[str, object], systemd: Systemd
         return Former(unit, sockets=sockets, problem=_sleeping(layout, [unit, *sockets], systemd))
     if layout.public_socket_unit in sockets:
         found = _of_its_name(layout, unit, listen, sockets, systemd)
+        holders = []
     else:
         holders = _holders(layout.root, _pids(state, layout.root), up, systemd)
         found = _by_address(layout, Former(unit, BESIDE, sockets), listen, holders)
         mine = {one.inode for one in held([state.main_pid], layout.root)}
         found = replace(found, inherits=found.holder is not None and found.holder.inode in mine)
-        if found.serves and not found.problem:
-            found = replace(found, problem=_shared(layout, found, listen, holders, systemd))
+    found = replace(found, problem=found.problem or _shared(layout, found, listen, holders, systemd))
     return _of_all(layout, found, app, state, systemd) if found.serves else found
 
 
@@ -218,16 +218,21 @@ def _elsewhere(listen: str, sockets: Iterable[str], pids: list[int], systemd: Sy
 def _shared(layout: Layout, former: Former, listen: str, holders: list[Listener], systemd: Systemd) -> str:
     """Who else listens at the app's address beside the service (SO_REUSEPORT), and would go on answering its users, in
     a sentence with the fix; empty where nobody does, or what does may be the app's own."""
-    if listen.startswith("unix:") or phases.unfinished(layout) or not systemd.state(layout.public_socket_unit).gone:
+    if listen.startswith("unix:") or former.holder is None or not former.holder.inode or phases.unfinished(layout):
         return ""
-    own, wanted = {one.inode for one in holders}, normal(listen)
+    if former.way != SHARED and not systemd.state(layout.public_socket_unit).gone:
+        return ""
+    wanted, held_there = normal(listen), [former.holder, *holders]
+    own = {one.inode for one in held_there}
     others = [one for one in listening(layout.root) if one.inode not in own]
     others = [one for one in others if _serves(listen, one.address) or _serves(one.address, wanted)]
-    if not others:
-        return ""
-    who = who_has({f"socket:[{one.inode}]" for one in others}, layout.root)
+    return _others_words(former.unit, others, layout.root) if others else ""
+
+
+def _others_words(unit: str, others: list[Listener], root: str) -> str:
+    who = who_has({f"socket:[{one.inode}]" for one in others}, root)
     return (
-        f"{', '.join(who[:3]) or 'something else'} listens on {others[0].address} beside {former.unit}, and would go "
+        f"{', '.join(who[:3]) or 'something else'} listens on {others[0].address} beside {unit}, and would go "
         "on answering users there: end that first, or have it listen elsewhere"
     )
 

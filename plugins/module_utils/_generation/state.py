@@ -179,6 +179,8 @@ def _former_again(layout: Layout) -> list[str]:
 def _tell_former(state: AppState, app: AppAsked, seen: _Seen) -> frozenset[str]:
     """Fill in what there is to take over; the names of units that are, and are in nobody's way."""
     unit, listen = app.get("former"), app.get("listen")
+    if not listen and not state["generations"]:  # nothing says yet whether a socket of its name is a former service's
+        return frozenset({seen.layout.public_socket_unit})
     if not unit or not listen:
         return frozenset()
     from . import former

@@ -33,6 +33,7 @@ from .failures import StepFailed
 from .former import Former
 from .instances import Instances
 from .reloads import NoRoom, try_reload
+from .wholestop import stop_whole
 
 JOINING, RETIRING, RETIRED, GIVEN_BACK = phases.JOINING, phases.RETIRING, phases.RETIRED, phases.GIVEN_BACK
 SAVED = "headcount-former"
@@ -132,10 +133,12 @@ class Takeover:
             self.beside = Beside(self.systemd, public, holder, self.layout.root)
             self.beside.open()
         elif self.former.way == formers.STOPPED:
-            self._told = _left_out(self.systemd, self.former.unit)  # what they leave out nobody can read afterwards
+            unit = self.former.unit  # what they leave out nobody can read afterwards
+            self._told = [*_left_out(self.systemd, unit), *_left_running(self.systemd, unit)]
             last_words(self.layout, self.systemd, self.record)
             self._stopped = self.instances.monotonic()
-            self.systemd.stop(*_up(self.systemd, self.record.units), timeout_seconds=3600.0)
+            for one in _up(self.systemd, self.record.units):
+                self._told += stop_whole(self.instances, one, DRAIN_SECONDS)
             self.systemd.start(public)
 
     def admit(self) -> None:
@@ -258,8 +261,6 @@ def last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
     theirs = [unit for unit in record.units if unit != layout.public_socket_unit]
     for unit in theirs:
         lines = ["[Socket]", "RemoveOnStop=no"] if unit.endswith(".socket") else _lasting(record)
-        if systemd.properties(unit, "KillMode").get("KillMode") in ("process", "none"):
-            lines = [*lines, "KillMode=control-group"]  # else its server, or workers, would run on beside the app
         drop_in(systemd, unit, "\n".join([*lines, ""]), layout.root)
     systemd.reload()
     return theirs
@@ -268,7 +269,7 @@ def last_words(layout: Layout, systemd: Systemd, record: Record) -> list[str]:
 def retire(instances: Instances, record: Record) -> list[str]:
     """Have the former service answer what it has been asked, end and be disabled. Again: what is left of that."""
     layout, systemd = instances.layout, instances.systemd
-    left_out = _left_out(systemd, record.unit)
+    left_out = [*_left_out(systemd, record.unit), *_left_running(systemd, record.unit)]
     theirs = last_words(layout, systemd, record)
     words = [*_disabled(layout, systemd, theirs, record), *left_out]
     _until_empty(instances, record.inode)
@@ -277,7 +278,7 @@ def retire(instances: Instances, record: Record) -> list[str]:
         if _killed(record):
             _end_without_its_file(instances, record)
         for unit in _up(systemd, theirs):  # one after the other, the sockets first (see close_first)
-            systemd.stop(unit, timeout_seconds=DRAIN_SECONDS + 30.0)
+            words += stop_whole(instances, unit, DRAIN_SECONDS)
     systemd.reset_failed(*theirs)
     undrop(systemd, *theirs, root=layout.root)
     _beside(instances, record, Listener(record.address, record.inode)).close()
@@ -300,7 +301,9 @@ def _lasting(record: Record) -> list[str]:
     lines = ["[Unit]", "FailureAction=none", "SuccessAction=none"]
     lines += ["[Service]", "Restart=no", "RestartForceExitStatus=", f"TimeoutStopSec={DRAIN_SECONDS}"]
     lines += ["RuntimeDirectoryPreserve=yes", f"SuccessExitStatus={' '.join(['SIGKILL', *_STATUSES])}"]
-    lines += ["ExecStopPost="]
+    # By its own its server or workers might run on beside the app (process, none), or be killed amid what they answer,
+    # as soon as the script that started them has ended (mixed).
+    lines += ["ExecStopPost=", "KillMode=control-group", "SendSIGKILL=yes"]
     return [*lines, "ExecStop="] if _killed(record) else lines
 
 
@@ -312,6 +315,14 @@ def _left_out(systemd: Systemd, unit: str) -> list[str]:
         f"{unit} ended without what its ExecStopPost= runs, which may take away what the app has by now: run by hand "
         f"what of it is needed (`systemctl cat {unit}`)"
     ]
+
+
+def _left_running(systemd: Systemd, unit: str) -> list[str]:
+    """That the service would leave processes running by its own stop, and does not this once, in a sentence."""
+    mode = systemd.properties(unit, "KillMode").get("KillMode")
+    if mode not in ("process", "none"):
+        return []
+    return [f"all of {unit} ended, whose own stop leaves processes running (KillMode={mode})"]
 
 
 def _disabled(layout: Layout, systemd: Systemd, units: list[str], record: Record) -> list[str]:

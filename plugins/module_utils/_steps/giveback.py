@@ -38,6 +38,7 @@ from .._generation.takeover import (
     resume,
     serve_again,
 )
+from .._generation.wholestop import stop_whole
 from .._os.addresses import local_address
 from .._os.files import remove_file
 from .._os.listeners import SYSTEM_MANAGER, Listener, alike, held, normal
@@ -46,7 +47,7 @@ from .._os.sockets import leads_to
 from .._os.systemd import SystemdError
 from .app import AppOnHost
 
-BOOT_SECONDS, POLL_SECONDS = 60.0, 0.1
+BOOT_SECONDS, STOP_SECONDS, POLL_SECONDS = 60.0, 90.0, 0.1
 SERVING = 2
 """A Gunicorn serves when its master and a worker at least hold the socket."""
 
@@ -145,18 +146,21 @@ class _HandOver:
         return [*told, words] if words else told
 
     def _stopped_first(self) -> list[str]:
-        """Somebody has started the former service beside the app. It runs without the address, which its start alone
-        would give it, so that it is stopped: said in a sentence; with what the app has by now left as it is."""
-        app, unit = self.app, self.record.unit
-        if app.systemd.state(unit).gone:
+        """Somebody has started the former service beside the app. Where it runs without the address, which its start
+        alone would give it, it is stopped: said in a sentence; with what the app has by now left as it is."""
+        app, record = self.app, self.record
+        unit = record.unit
+        if app.systemd.state(unit).gone or _serves(app, record):
             return []
-        with name_kept(self.record.address, app.layout.root):
-            theirs = last_words(app.layout, app.systemd, replace(self.record, sockets=()))
+        where = " and ".join(sorted({one.address for one in _listening(app, record)}))
+        with name_kept(record.address, app.layout.root):
+            theirs = last_words(app.layout, app.systemd, replace(record, sockets=()))
             try:
-                app.systemd.stop(unit)
+                left = stop_whole(app.instances, unit, STOP_SECONDS)
             finally:
                 undrop(app.systemd, *theirs, root=app.layout.root)
-        return [f"{unit} ran already, without the address: it was stopped, and started anew with it"]
+        without = f"on {where} and without the address" if where else "without the address"
+        return [f"{unit} ran already, {without}: it was stopped, and started anew with it", *left]
 
     def fail_if_full(self, declared: Plain) -> None:
         """NoRoom, before anything is changed, where the way that fits needs units that systemd has yet to read, and has
@@ -187,7 +191,7 @@ class _HandOver:
         app, unit = self.app, self.record.unit
         if _answers(app, self.record, declared, BOOT_SECONDS):
             return
-        app.systemd.stop(unit)  # its next start opens its own socket, and makes its file
+        stop_whole(app.instances, unit, STOP_SECONDS)  # its next start opens its own socket, and makes its file
         serve_again(app.layout, app.systemd, self.record)
         if not _answers(app, self.record, declared, BOOT_SECONDS):
             raise StepFailed("rollback", _silent(self.record))
@@ -228,7 +232,7 @@ class _HandOver:
 
     def _stop(self, unit: str) -> None:
         if not self.app.systemd.state(unit).gone:
-            self.app.systemd.stop(unit)
+            stop_whole(self.app.instances, unit, STOP_SECONDS)
 
     def _by_parts(self, live: int, failed: _Parts) -> None:
         """What restore() does, also where systemd refuses to read its unit files again: it knows them still."""
@@ -304,7 +308,7 @@ class _HandOver:
 
     def _by_a_socket_of_its_own(self, declared: Plain) -> None:
         """It runs, but nobody comes to it: it opens its own socket."""
-        self.app.systemd.stop(self.record.unit)
+        stop_whole(self.app.instances, self.record.unit, STOP_SECONDS)
         undrop(self.app.systemd, self.record.unit, root=self.app.layout.root)
         self._with_a_gap(declared)
 
@@ -358,7 +362,7 @@ def _start(app: AppOnHost, record: Record, undo: Callable[[], object]) -> None:
                 app.instances.sleep(POLL_SECONDS)
         except (StepFailed, SystemdError, OSError):
             undoing = _Parts()  # what of it fails is done once more on the way back
-            undoing.do(app.systemd.stop, record.unit)
+            undoing.do(stop_whole, app.instances, record.unit, STOP_SECONDS)
             undoing.do(undo)
             raise
 
@@ -394,9 +398,14 @@ def _reached(app: AppOnHost, record: Record) -> bool:
     """Whether who connects to its unix socket comes to a socket that its processes hold; of a port always."""
     if not record.address.startswith("unix:") or app.layout.root != "/":
         return True
-    group = app.systemd.state(record.unit).control_group
-    found = held(unit_pids(group, app.layout.root) if group else [], app.layout.root)
+    found = _listening(app, record)
     return leads_to(record.address[len("unix:") :], [one.inode for one in found if alike(one.address, record.address)])
+
+
+def _listening(app: AppOnHost, record: Record) -> list[Listener]:
+    """The sockets that its processes listen on."""
+    group = app.systemd.state(record.unit).control_group
+    return held(unit_pids(group, app.layout.root) if group else [], app.layout.root)
 
 
 def _serves(app: AppOnHost, record: Record) -> bool:

@@ -23,7 +23,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.run
 from ansible_collections.headcount.gunicorn.plugins.module_utils._generation.takeover import GIVEN_BACK, Record
 from ansible_collections.headcount.gunicorn.plugins.module_utils._host import exporting
 from ansible_collections.headcount.gunicorn.plugins.module_utils._os.paths import Layout
-from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Systemd, SystemdError
+from ansible_collections.headcount.gunicorn.plugins.module_utils._os.systemd import Completed, Systemd, SystemdError
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.app import AppOnHost
 from ansible_collections.headcount.gunicorn.plugins.module_utils._watch.view import AppView
 from fake_systemd import FakeSystemd
@@ -134,8 +134,29 @@ def test_what_is_to_be_taken_over_is_in_nobodys_way(tmp_path: Path) -> None:
         os.makedirs(layout.generation(number))
         Path(layout.generation(number), "generation.json").write_text(json.dumps({"app": declared}), encoding="utf-8")
     assert tool._asked(layout) == {"name": "shop", **app}
+    os.makedirs(layout.state)
+    Record("before.service", "shared", "0.0.0.0:82", GIVEN_BACK).write(layout)
+    assert tool._asked(layout) == {"name": "shop", **app}, "another one is to be taken over than before"
+    os.unlink(layout.former)
     os.symlink("generations/1", layout.live)
     assert tool._asked(layout) == {"name": "shop"}
+
+
+@pytest.mark.parametrize(
+    ("phase", "active", "told"),
+    [("retired", "active", True), ("retired", "inactive", False), ("given_back", "active", False)],
+)
+def test_status_says_that_the_former_service_runs_beside_the_app(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, active: str, told: bool
+) -> None:
+    layout = Layout("shop", str(tmp_path))
+    os.makedirs(layout.state)
+    show = Completed(0, f"Id=old.service\nActiveState={active}\n", "")
+    monkeypatch.setattr(tool, "Systemd", lambda: Systemd(lambda command, seconds: show))
+    assert tool._former_runs(layout) == []
+    Record("old.service", "shared", "0.0.0.0:80", phase).write(layout)
+    words = "old.service, whose address shop has, runs beside it: `systemctl stop old.service` ends it, and"
+    assert [one.startswith(words) for one in tool._former_runs(layout)] == ([True] if told else [])
 
 
 def test_a_takeover_that_has_not_ended_is_told_where_nothing_is_live_yet(

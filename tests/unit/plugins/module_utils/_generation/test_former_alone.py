@@ -248,17 +248,18 @@ def test_one_that_speaks_something_else_with_its_users_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("other", "own_socket", "refused"),
+    ("other", "own_socket", "way", "refused"),
     [
-        ("0100007F:1F40", False, True),
-        ("00000000:1F40", False, True),
-        ("0500000A:1F40", False, False),
-        ("0100007F:1F41", False, False),
-        ("0100007F:1F40", True, False),
+        ("0100007F:1F40", False, former.JOINED, True),
+        ("00000000:1F40", False, former.JOINED, True),
+        ("0500000A:1F40", False, former.JOINED, False),
+        ("0100007F:1F41", False, former.JOINED, False),
+        ("0100007F:1F40", True, former.JOINED, False),
+        ("0100007F:1F40", True, former.SHARED, True),
     ],
 )
 def test_another_service_on_the_same_port_is_refused_by_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, own_socket: bool, refused: bool
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, other: str, own_socket: bool, way: str, refused: bool
 ) -> None:
     (tmp_path / "proc/net").mkdir(parents=True)
     rows = [f"  {at}: {address} 00000000:0000 0A 0:0 0:0 0 0 0 {inode} 1\n" for at, address, inode in (
@@ -271,7 +272,7 @@ def test_another_service_on_the_same_port_is_refused_by_its_name(
     monkeypatch.setattr(former, "unit_pids", lambda *_: [42])
     units, gone = Units(), UnitState("loaded", "active" if own_socket else "inactive", "", "", 0, 0, 0, "", "", "")
     monkeypatch.setattr(units, "state", lambda _: gone)
-    found = former.Former("old.service", former.JOINED)
+    found = former.Former("old.service", way, holder=Listener(SERVED, 4711, 42))
     told = former._shared(Layout("shop", str(tmp_path)), found, SERVED, [Listener(SERVED, 4711, 42)], units)
     assert bool(told) is refused
     if refused:

@@ -97,6 +97,20 @@ def test_what_is_taken_over_is_in_nobodys_way(
     assert bool(told["clashes"]) is clash
 
 
+@pytest.mark.parametrize("declared", [False, True])
+def test_a_socket_of_its_name_may_be_what_is_to_be_taken_over_until_something_is_declared(
+    layout: Layout, declared: bool
+) -> None:
+    """Whoever asks while the first generation is still being built is not told to take the users' way away."""
+    fresh = Layout("till", layout.root)
+    Path(fresh.unit("till.socket")).write_text("[Socket]\n", encoding="utf-8")
+    if declared:
+        store.begin(fresh, 1, "0" * 16)
+        store.write(fresh, 1, {}, RECORD)
+    told = _state.app_state({"name": "till"}, layout.root, Systemd(Units("till.socket")))
+    assert bool(told["clashes"]) is declared
+
+
 @pytest.mark.parametrize("way", ["joined", "beside"])
 def test_what_is_taken_over_tells_how_many_requests_it_holds(
     layout: Layout, monkeypatch: pytest.MonkeyPatch, way: str

@@ -578,9 +578,12 @@ def test_no_process_of_one_is_left_running(host: Host, mode: str) -> None:
 
     host.instances.systemd, seen = Systemd(systemctl), list[list[str]]()
     host.systemd.on_stop = lambda: seen.append(_drop_in(host))
-    switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
+    done = switch(host.instances, None, 2, APP, 1.0, former=Former(OLD, _former.JOINED, (), HOLDER))
     (lines,) = [one for one in seen if one]
-    assert ("KillMode=control-group" in lines) is (mode in ("process", "none"))
+    assert {"KillMode=control-group", "SendSIGKILL=yes"} <= set(lines)
+    words = [one for one in done["former"] if "KillMode=" in one]
+    left = f"all of {OLD} ended, whose own stop leaves processes running (KillMode={mode})"
+    assert words == ([left] if mode in ("process", "none") else [])
 
 
 def test_a_drop_in_has_the_last_word() -> None:

@@ -64,15 +64,34 @@ def test_the_former_service_has_the_open_socket_before_the_app_is_taken_down(hos
 
 
 @pytest.mark.parametrize("inherits", [True, False])
-def test_one_that_runs_without_the_address_is_stopped_first(host: Host, inherits: bool) -> None:
+@pytest.mark.parametrize(
+    ("elsewhere", "words"), [("", ""), ("127.0.0.1:8001", "on 127.0.0.1:8001 and ")], ids=["nowhere", "elsewhere"]
+)
+def test_one_that_runs_without_the_address_is_stopped_first(
+    host: Host, monkeypatch: pytest.MonkeyPatch, inherits: bool, elsewhere: str, words: str
+) -> None:
     Record(OLD, formers.JOINED, ADDRESS, takeover.RETIRED, (), (OLD,), {}, 7, inherits).write(host.layout)
     host.systemd.active.add(OLD)
+
+    def holds(pids: list[int], root: str) -> list[Listener]:
+        address = ADDRESS if f"start {OLD}" in host.systemd.said else elsewhere
+        return [Listener(address, 7, pids[0], 3)] if address else []
+
+    monkeypatch.setattr(giveback, "held", holds)
     told = give_back(host.app)["told"]
-    assert f"{OLD} ran already, without the address: it was stopped, and started anew with it" in told
+    assert f"{OLD} ran already, {words}without the address: it was stopped, and started anew with it" in told
     said = [line for line in host.systemd.said if line.endswith(OLD)]
     assert said[:2] == [f"stop {OLD}", f"start {OLD}"]
     assert host.systemd.active == {OLD}
     assert not os.path.exists(os.path.join(host.app.root, "run/systemd/system/old.service.d"))
+
+
+def test_one_that_serves_at_its_address_already_is_not_stopped(host: Host) -> None:
+    """Who started it gave its users back with that: its end would lose them."""
+    host.systemd.active.add(OLD)
+    assert give_back(host.app)["told"] == []
+    assert f"stop {OLD}" not in host.systemd.said
+    assert host.systemd.active == {OLD}
 
 
 def test_without_room_for_generators_it_is_refused_before_anything_is_changed(host: Host) -> None:
