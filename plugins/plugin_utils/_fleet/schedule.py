@@ -472,7 +472,7 @@ class Scheduler:
             host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
             return False
         workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
-        twice = runs_twice(found.distributions, workers == 1)
+        twice = runs_twice(found.distributions, workers)
         self.gathering.notes.update(dict.fromkeys(f"{name}: {words}" for words in twice))
         return True
 
