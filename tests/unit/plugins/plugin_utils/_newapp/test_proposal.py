@@ -834,3 +834,16 @@ def test_a_module_of_the_project_is_no_library() -> None:
         there = There(frozenset(["schedule.py"]), frozenset(), frozenset(modules))
         found = propose(replace(SUBJECT, there=there), Hints(), Found(app))
         assert found.entry.get("settings") == settings
+
+
+def test_settings_for_the_work_on_an_app_are_carried_and_asked_about() -> None:
+    hints = Hints(
+        variables={"APP_SETTINGS": ("shop.config.DevelopmentConfig", "compose.yml"), "OTHER": ("1", "compose.yml")},
+        asked={"APP_SETTINGS": "shop.py:3"},
+    )
+    stand = replace(APP, stage="import", variables=(), pages=(), weighed=())
+    found = propose(SUBJECT, hints, Found(None, unreached=stand, cannot="it fails"))
+    assert found.entry["environment"] == {"APP_SETTINGS": "shop.config.DevelopmentConfig"}
+    assert "is APP_SETTINGS=shop.config.DevelopmentConfig right on hosts? compose.yml has it" in questions(found)
+    live = Hints(variables={"APP_SETTINGS": ("shop.Live", "compose.yml")})
+    assert "right on hosts" not in questions(proposal(replace(APP, variables=(Variable("APP_SETTINGS"),)), live))
