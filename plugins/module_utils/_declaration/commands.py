@@ -25,17 +25,21 @@ def command(text: str) -> str:
         raise Invalid(f"{str(error).lower()}", advice="close the quotes") from None
     if not words or not words[0]:
         raise Invalid("it names no program")
-    for_a_shell = _for_a_shell(text)
-    if for_a_shell and not any(word.rpartition("/")[2] in _SHELLS for word in words):
-        what = f"no shell reads it, so that {for_a_shell} would be an argument; in single quotes it may be one"
+    if "&" in text or "=" in words[0]:
+        from .meant import refuse_for_a_shell
+
+        refuse_for_a_shell(text, words)
+    sign = for_a_shell(text)
+    if sign and not any(word.rpartition("/")[2] in SHELLS for word in words):
+        what = f"no shell reads it, so that {sign} would be an argument; in single quotes it may be one"
         raise Invalid(what, f"sh -c {shlex.quote(text)}")
     return text
 
 
-def _for_a_shell(text: str) -> str:
+def for_a_shell(text: str) -> str:
     """What of a command only a shell would act on: an operator that stands alone, a `;` at the end of a word, a
     variable or another command's output. "" where nothing is; what is in quotes that keep it from a shell is not."""
-    for word in _AS_WRITTEN.findall(text):
+    for word in AS_WRITTEN.findall(text):
         if word in _SHELL_WORDS:
             return str(word)
         if word.endswith(";") and not word.endswith("\\;"):
@@ -147,11 +151,11 @@ _DATA: Final = "{data}/"
 _SECRET_LENGTH: Final = 8
 """A shorter value is looked for as a whole argument only: it may be a part of a word."""
 _PROCESS_NAME: Final = re.compile(r"(?=.{1,24}$)[a-z][a-z0-9]*(-[a-z][a-z0-9]*)*")
-_AS_WRITTEN: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+""")
+AS_WRITTEN: Final = re.compile(r"""(?:[^\s'"\\]|\\.|'[^']*'|"(?:\\.|[^"\\])*")+""")
 """A word of a command with its quotes."""
 _QUOTED: Final = re.compile(r"""\\.|'[^']*'|"(?P<double>(?:\\.|[^"\\])*)\"""")
 _EXPANDED: Final = re.compile(r"\$(?:[A-Za-z_][A-Za-z0-9_]*|\{[A-Za-z_][^}]*\}|\()|`")
-_SHELLS: Final = ("sh", "bash", "dash")
+SHELLS: Final = ("sh", "bash", "dash")
 _SHELL_WORDS: Final = frozenset({"&&", "||", ";", "|", ">", ">>", "<", "2>&1", "&"})
 
 

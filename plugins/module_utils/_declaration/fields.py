@@ -132,6 +132,7 @@ class Field:
     key_check: the same for the keys of a map.
     shorthand: the key of the section that a bare string stands for; of a list, what parts the elements of a
     bare string.
+    from_text: the list that a string is told to be written as, where that is not the string alone.
     quiet: the value may be secret: never shown in a problem.
     replace: an override of this section replaces it as a whole instead of being merged.
     same_for_all: every host of the play must have the same value, because it steers the rollout as a whole.
@@ -155,6 +156,7 @@ class Field:
     fields: tuple[Field, ...] = ()
     items: Field | None = None
     shorthand: str = ""
+    from_text: Callable[[str], list[str]] | None = None
     refused: Mapping[str, Refusal] = field(default_factory=dict)
     quiet: bool = False
     replace: bool = False
@@ -339,7 +341,9 @@ def _check_keys(
             why, instead = refused[text]
             context.add((*parts, text), f"is not taken: {why}", "", f"use {instead}" if instead else "remove it")
             continue
-        meant = did_you_mean(text, names)
+        from .meant import key_of
+
+        meant = key_of(text, names)
         if text in elsewhere:
             fix = f"it belongs at {elsewhere[text]}"
         else:
@@ -449,7 +453,9 @@ def _list(item: Field, value: object, parts: tuple[Part, ...], context: Context)
     if isinstance(value, str) and item.shorthand:
         value = [element.strip() for element in value.split(item.shorthand)]
     if isinstance(value, (str, bytes, Mapping)) or not isinstance(value, Sequence):
-        raise Invalid()
+        from .meant import list_of
+
+        raise Invalid("", list_of(item, value, parts))
     if item.minimum is not None and len(value) < item.minimum:
         raise Invalid("an empty list" if not value else f"a list of {len(value)}")
     assert item.items is not None

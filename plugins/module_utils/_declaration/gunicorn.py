@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 import ipaddress
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -253,6 +254,24 @@ GUNICORN: Final = Field(
         ),
     ),
 )
+
+
+def _prefix_words(text: str) -> list[str]:
+    """The words of a command line, as a list of them is to be written."""
+    from .meant import prefix_of
+
+    return prefix_of(text)
+
+
+def _prefix(words: list[str]) -> list[str]:
+    """What Gunicorn is started by: a program, and each argument as a word of its own."""
+    if not words[0].startswith("/") and re.search(r"\s|^[A-Za-z_]\w*=", words[0]):
+        from .meant import prefix
+
+        raise prefix(words)
+    return words
+
+
 PREFIX: Final = Field(
     "command_prefix",
     "list",
@@ -261,6 +280,8 @@ PREFIX: Final = Field(
     ABSENT,
     ["opentelemetry-instrument"],
     minimum=1,
+    check=_prefix,
+    from_text=_prefix_words,
     items=Field("", "str", "A word.", REQUIRED, "ddtrace-run", check=checks.plain),
 )
 TEXT: Final = "hooks_text"

@@ -108,8 +108,10 @@ def _check_prefix(app: AppOnHost, release: str, declared: Plain) -> None:
     path = program(str(words[0]), binaries)
     if os.path.isfile(path) and os.access(path, os.X_OK):
         return
-    what = "is not on this host" if path == words[0] else f"is not in the release ({binaries})"
-    fix = "install it" if path == words[0] else "have the project require the package that brings it"
+    what, fix = "is not on this host", "install it"
+    if path != words[0]:
+        what = f"is not in the release ({binaries})"
+        fix = "have the project require the package that brings it, name a program of the host by its path"
     raise StepFailed("stage", f"command_prefix: {words[0]} {what}: {fix}, or correct command_prefix")
 
 

@@ -16,6 +16,10 @@ _WAITED: Final = re.compile(
 )
 """What ends after the time that Ansible gives a connection, or sudo's question for a password."""
 
+_ASKED: Final = re.compile(r"(?i)(?<=timeout) \((\d+)s\)(?= waiting)")
+_LONGER: Final = 2
+"""How many seconds longer than it is set to Ansible waits for sudo's question, and it tells the sum."""
+
 
 def connection_words(text: object) -> str:
     """Why a host could not be reached, without the words that Ansible puts around what ssh said, and with the setting
@@ -27,7 +31,10 @@ def connection_words(text: object) -> str:
     words = ((after.strip() or "it does not answer") if told else before).rstrip(".")
     if not _WAITED.search(words):
         return words
-    return f"{words} (how long Ansible waits: ANSIBLE_TIMEOUT, or timeout in ansible.cfg; 10 s unless it is set)"
+    asked = _ASKED.search(words)
+    number = f"{int(asked[1]) - _LONGER} s here" if asked else "10 s unless it is set"
+    words = _ASKED.sub("", words)
+    return f"{words} (how long Ansible waits: ANSIBLE_TIMEOUT, or timeout in ansible.cfg; {number})"
 
 
 _OLD_PYTHON: Final = (

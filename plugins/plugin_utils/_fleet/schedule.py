@@ -15,7 +15,6 @@ from ...module_utils._declaration.normalise import Declaration, fleet_counts
 from ...module_utils._plan.planner import plan_each
 from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
-from ...module_utils._release.runstwice import notes as runs_twice
 from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
 from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
@@ -452,10 +451,12 @@ class Scheduler:
         """Note what was gathered for an app of a host; whether it can be rolled out with that, as far as is known."""
         self.gathering.notes.update(dict.fromkeys(found.notes))
         self._forms.update({name: words} if (words := form_words(found)) else {})
-        from .._wheels import builtfolders, entrypoint
+        from ...module_utils._release.runstwice import notes as runs_twice
+        from .._wheels import builtfolders, entrypoint, programs
 
         wrong = entrypoint.problem_of(app, found)
-        if words := f"entry_point {wrong}" if wrong else builtfolders.problem_of(app, found):
+        words = f"entry_point {wrong}" if wrong else builtfolders.problem_of(app, found)
+        if words := words or programs.problem_of(app, found):
             host.refuse(name, words)
             return False
         if found.needs_host_build:
@@ -472,7 +473,7 @@ class Scheduler:
             host.refuse(name, takenback.refusal(host.apps[name].taken_back[found.id]))
             return False
         workers = int(((host.apps[name].plan or {}).get("settings") or {}).get("workers", {}).get("value") or 0)
-        twice = runs_twice(found.distributions, workers == 1)
+        twice = runs_twice(found.distributions, workers)
         self.gathering.notes.update(dict.fromkeys(f"{name}: {words}" for words in twice))
         return True
 

@@ -16,6 +16,10 @@ _SETTINGS: Final = re.compile(r"^\s*(INSTALLED_APPS|DATABASES|ROOT_URLCONF)\s*\+
 _SHARED: Final = re.compile(r"(^|_)(base|common|defaults?|shared|__init__)$")
 _ASIDE: Final = re.compile(r"(^|[._])(dev|devel|development|local|test|tests|testing|ci|debug|example)$")
 
+_SAYS: Final = re.compile(r"(^|/)(requirements[^/]*(\.txt|\.in|/[^/]+)|pyproject\.toml|setup\.(py|cfg)|Pipfile)$")
+_DEPENDS: Final = re.compile(r"""(?im)(?:^|['"\s])django\s*(?:$|[=<>~!;'"@\[])""")
+"""A file that says what a project depends on, and that this is Django."""
+
 
 @dataclass(frozen=True)
 class Django:
@@ -52,8 +56,7 @@ def is_aside(module: str) -> bool:
 
 def django(names: Sequence[str], text: Callable[[str], str], given: tuple[str, str] = ("", "")) -> Django:
     """What a project's files say; `given`: the settings that a file of variables names, and which."""
-    manages = [name for name in names if posixpath.basename(name) == "manage.py" and name.count("/") <= 1]
-    manages.sort(key=lambda name: (not _SETS.search(text(name)), name.count("/")))
+    manages = _manages(names, text)
     if not manages:
         return Django("", (given,) if given[0] else ())
     folder = posixpath.dirname(manages[0])
@@ -65,6 +68,23 @@ def django(names: Sequence[str], text: Callable[[str], str], given: tuple[str, s
         named = modules
     others = tuple(module for module in modules if module not in named)
     return Django(manages[0], tuple(named.items()), others, tuple(manages[1:]))
+
+
+def _manages(names: Sequence[str], text: Callable[[str], str]) -> list[str]:
+    """The files manage.py of Django, the likeliest first."""
+    manages = [name for name in names if posixpath.basename(name) == "manage.py" and name.count("/") <= 1]
+    manages = [name for name in manages if _is_django(text(name)) or any(map(_asks(text), names))]
+    return sorted(manages, key=lambda name: (not _SETS.search(text(name)), name.count("/")))
+
+
+def _is_django(manage: str) -> bool:
+    """Whether a manage.py is Django's, and not that of another framework (FlaskGroup); an empty one may be."""
+    return not manage.strip() or "django" in manage.lower()
+
+
+def _asks(text: Callable[[str], str]) -> Callable[[str], bool]:
+    """Tells of a file whether it says that the project depends on Django."""
+    return lambda name: bool(_SAYS.search(name) and _DEPENDS.search(text(name)))
 
 
 def _named(files: Sequence[str], text: Callable[[str], str], known: Collection[str]) -> dict[str, str]:

@@ -19,7 +19,7 @@ import yaml
 
 from ...module_utils._declaration.gunicorn import hooks_in
 from .._source.serverconf import FILES
-from . import beside, commands, incode
+from . import beside, commands, composed, incode
 from .django import VARIABLE, Django, app_module, django
 from .types import Candidate, Command, Hints, Process
 
@@ -225,14 +225,20 @@ class _Reading:
                 yield name
 
     def compose(self) -> None:
-        """Further processes, and commands that start the app."""
-        for origin, name, service in self.services():
+        """Further processes, commands that start the app, and the settings of what runs the project's code."""
+        services = list(self.services())
+        names = [name for _, name, _ in services]
+        for origin, name, service in services:
             command = service.get("command")
             text = shlex.join(map(str, command)) if isinstance(command, list) else str(command or "")
+            starts = False
             if text and commands.is_process(name, text):
                 self.processes.setdefault(name, Process(name, text, origin))
             elif text:
-                self.line(text, origin)
+                starts = self.line(text, origin)
+            if (starts or composed.builds_project(origin, service)) and not composed.is_for_work(origin):
+                for variable, value in composed.settings(service, names):
+                    self.variables.setdefault(variable, (value, origin))
 
     def gunicorn_settings(self) -> None:
         """gunicorn.conf.py and its like, and what a command line names: literal values at its top level, and hooks."""

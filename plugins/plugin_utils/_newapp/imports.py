@@ -41,6 +41,7 @@ _DISTRIBUTIONS: Final = {
     "dns": "dnspython",
     "docx": "python-docx",
     "dotenv": "python-dotenv",
+    "engineio": "python-engineio",
     "environ": "django-environ",
     "fitz": "pymupdf",
     "flask_jwt_extended": "flask-jwt-extended",

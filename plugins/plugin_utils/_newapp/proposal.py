@@ -16,12 +16,14 @@ from ...module_utils._declaration.checks import app_name
 from ...module_utils._declaration.fields import Invalid
 from ...module_utils._declaration.profiles import profile_of
 from ...module_utils._declaration.shortfall import needed_requests
+from ...module_utils._release.runstwice import notes as runs_twice
+from ...module_utils._release.runstwice import one_worker
 from .._display.text import listed, plural, visible
 from . import machine, outside, peers
 from .beside import is_clock, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
-from .imports import guessed, words
+from .imports import distribution_of, guessed, words
 from .inside.asking import LOCAL
 from .pages import UNKNOWN, Choice, choose, unknown_by_name
 from .prepared import is_below, prepare
@@ -54,7 +56,7 @@ def propose(subject: Subject, hints: Hints, found: Found, path: str = "") -> Pro
     _profile(draft, choice)
     _paths(draft, choice)
     put_variables(draft, path)
-    _timeout(draft)
+    _settings(draft)
     _life(draft)
     return Proposal(draft.entry, draft.comments, tuple(draft.notes), tuple(draft.questions))
 
@@ -237,9 +239,23 @@ def _put_load(draft: Draft, choice: Choice, mean_ms: float, limits: Limits) -> N
     draft.comments["load.seconds"] = f"{rate * seconds} requests; the limits take at least {needed} to tell"
 
 
-def _timeout(draft: Draft) -> None:
+def _settings(draft: Draft) -> None:
+    """What the plan would decide otherwise than the project needs it."""
+    settings: dict[str, object] = {}
+    there = draft.subject.there
+    loaded = draft.app.libraries & there.modules if there else draft.app.libraries
+    installed = [distribution_of(name) for name in loaded]
+    why = one_worker(installed)
+    if why:
+        settings["workers"] = 1
+        draft.comments["settings.workers"] = why
+    for text in runs_twice(installed, 1):
+        draft.ask(f"is it right that its jobs run in candidates too? {text}")
     if draft.hints.timeout and draft.hints.timeout > 30:
-        draft.put("settings", {"timeout": draft.hints.timeout}, "as the project's own Gunicorn settings have it")
+        settings["timeout"] = draft.hints.timeout
+        draft.comments["settings.timeout"] = "as the project's own Gunicorn settings have it"
+    if settings:
+        draft.put("settings", settings)
 
 
 # -- an app's life ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from typing import Final
 
 from ...module_utils._former.likely import likely
 from .._display.text import listed
+from .composed import CREDENTIAL
 from .defaults import kept_variables
 from .django import VARIABLE as SETTINGS
 from .django import is_aside
@@ -22,7 +23,6 @@ _SECRET: Final = re.compile(
     r"SECRET_KEY_BASE)"
 )
 _PREFIXES: Final = ("", "FLASK_", "APP_", "DJANGO_", "SECURITY_", "SESSION_", "WEB_", "SITE_")
-_CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
 _DATABASE: Final = re.compile(r"(DATABASE|SQLALCHEMY|POSTGRES|MYSQL|MARIADB|MONGO|(^|_)DB)\w*(URL|URI|DSN)")
 _MOST_VARIABLES: Final = 12
 
@@ -107,7 +107,7 @@ def _given(draft: Draft, environment: dict[str, str], secrets: dict[str, str]) -
         is_place = value == "{data}" or value.startswith("{data}/")
         if (
             is_own_secret(name, draft.subject.project)
-            or _CREDENTIAL.search(name)
+            or CREDENTIAL.search(name)
             or (likely(name, value) and not is_place)
         ):
             vault = _vault(draft, name)
@@ -138,11 +138,7 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
         environment[name] = "1"
         draft.comments[f"environment.{name}"] = "its files are read-only on a host: it logs to the journal with this"
     _settings_module(draft, environment)
-    asked = {item.name for item in draft.app.variables}
-    for name, (value, origin) in draft.hints.variables.items():
-        if name in asked - set(environment) and _is_plain(name, value) and not _lacks_file(draft, name):
-            environment[name] = value
-            draft.comments[f"environment.{name}"] = f"as {origin} has it"
+    asked = _carried(draft, environment)
     if _COUNTS in draft.hints.variables and _COUNTS not in asked:
         environment[_COUNTS] = "/tmp"
         draft.comments[f"environment.{_COUNTS}"] = (
@@ -164,6 +160,24 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
     return environment
 
 
+def _carried(draft: Draft, environment: dict[str, str]) -> set[str]:
+    """Puts into the environment what the project's files give to variables that its code asks for; returns these."""
+    asked = {item.name for item in draft.app.variables}
+    if draft.found.app is None:  # what its import failed for is asked about
+        asked |= set(draft.hints.asked) - set(draft.app.required)
+    for name, (value, origin) in draft.hints.variables.items():
+        if name in asked - set(environment) and _is_plain(name, value) and not _lacks_file(draft, name):
+            environment[name] = value
+            draft.comments[f"environment.{name}"] = f"as {origin} has it"
+            if _FOR_WORK.search(value):
+                draft.ask(
+                    f"is {name}={value} right on hosts? {origin} has it, and it reads as one for the work on the app"
+                )
+    return asked
+
+
+_FOR_WORK: Final = re.compile(r"(?i)(^|[._:/-])(dev|devel|development|debug|test|testing)(config|settings)?$")
+"""How a value ends that names settings for the work on a project."""
 _COUNTS: Final = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client counts across workers; it is the library that asks for it."""
 _LEFT_OUT: Final = re.compile(r"(DJANGO_SETTINGS_MODULE|.*(PROXY|proxy)|SHELL|HOSTNAME|.*_HOME|.*_VIRTUALENVS_.*)")
@@ -268,7 +282,7 @@ def path_of(uri: str) -> str:
 
 def _is_plain(name: str, value: str) -> bool:
     """Whether a value can stand in the entry: a setting of the app, no credential, nothing for a shell to fill in."""
-    return is_setting(name) and "$" not in value and not _CREDENTIAL.search(name)
+    return is_setting(name) and "$" not in value and not CREDENTIAL.search(name)
 
 
 _GENERATED: Final = "made at random by the first run and kept in that file of the controller; a vault can take it over"
@@ -288,7 +302,7 @@ def _required(draft: Draft, name: str, environment: dict[str, str], secrets: dic
         secrets[name] = password(str(draft.entry["name"]), name)
         draft.comments[f"secrets.{name}"] = f"the app does not start without it{where}; {_GENERATED}"
         return
-    if shown and not _CREDENTIAL.search(name) and not _DATABASE.search(name):
+    if shown and not CREDENTIAL.search(name) and not _DATABASE.search(name):
         environment[name] = shown
         draft.comments[f"environment.{name}"] = (
             f"the app does not start without it{where}; the value is that of {origin}"

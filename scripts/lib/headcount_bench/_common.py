@@ -303,7 +303,7 @@ class Bench:
         lab_name = name or f"bench-{self.name}"
         bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
         try:
-            model, _ = labs.up(lab_name, parse_hosts(list(hosts)), None, internet=internet)
+            model, _ = labs.up(lab_name, parse_hosts(list(hosts)), None, internet=internet, exact=True)
             yield Lab(model)
         finally:
             if self.options.keep:

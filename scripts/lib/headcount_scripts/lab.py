@@ -18,10 +18,14 @@ from .labmodel import DEFAULT_LAB
 EPILOG = f"""\
 A host is NAME:CORES:MEMORY:SUITE, like web1:2:1g:trixie; what is left out is 1 core, 512m, bookworm.
 Without --host, `up` makes {" and ".join(labmodel.DEFAULT_HOSTS)}, or starts the lab that is there as it is.
+With --host it adds hosts to a lab that is there, and resizes those of it that are named; it removes none, unless
+--exact says that the lab is to have these hosts and no others. `down --host` removes one of them.
 
 examples:
   scripts/lab up                                    the default lab; its inventory is inventories/lab/hosts.yml
   scripts/lab --name bench up --host a:1:256m --host b:2:1g:trixie
+  scripts/lab --name bench up --host c              another host beside them
+  scripts/lab --name bench down --host a            a host less; what is on it is gone
   scripts/lab ssh large systemctl status            a command over SSH, as the user ansible
   scripts/lab exec large journalctl -b              the same as root, without the network
   scripts/lab resize large --cores 1 --memory 512m  while it runs
@@ -46,11 +50,23 @@ def _parser() -> argparse.ArgumentParser:
             command.add_argument("host", nargs=host if host != "1" else None, metavar="HOST")
         return command
 
-    up = add("up", "bring the lab up, or complete it; again: seconds, and nothing changes")
-    up.add_argument("--host", action="append", default=[], metavar="HOST", help="NAME:CORES:MEMORY:SUITE, repeatable")
+    up = add("up", "bring the lab up, complete it, or add hosts; again: seconds, and nothing changes")
+    up.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="HOST",
+        help="NAME:CORES:MEMORY:SUITE, repeatable: made beside the hosts that are there, or given this size",
+    )
+    up.add_argument(
+        "--exact",
+        action="store_true",
+        help="the hosts of --host and no others: remove the rest, and make anew what has another suite",
+    )
     up.add_argument("--inventory", type=Path, metavar="PATH", help="write the inventory there")
     up.add_argument("--no-internet", action="store_true", help="the hosts reach each other and this machine only")
-    down = add("down", "remove the lab: hosts, network, keys, inventory")
+    down = add("down", "remove the lab: hosts, network, keys, inventory; or some of its hosts")
+    down.add_argument("--host", action="append", default=[], metavar="NAME", help="this host alone, repeatable")
     down.add_argument("--images", action="store_true", help="and the images, when no other lab uses them")
     status = add("status", "show the hosts")
     status.add_argument("--json", action="store_true", help="for programs")
@@ -76,7 +92,10 @@ def _parser() -> argparse.ArgumentParser:
 def _up(options: argparse.Namespace) -> int:
     bootstrap.ensure_packages(bootstrap.LAB_PACKAGES)
     specs = labmodel.parse_hosts(options.host) if options.host else None
-    lab, changed = labs.up(options.name, specs, options.inventory, internet=False if options.no_internet else None)
+    if options.exact and specs is None:
+        raise ScriptError("up --exact: say with --host which hosts there are to be", 2)
+    internet = False if options.no_internet else None
+    lab, changed = labs.up(options.name, specs, options.inventory, internet=internet, exact=options.exact)
     say(
         f"{'ready' if changed else 'nothing to do'}: lab {lab.name} with {', '.join(host.name for host in lab.hosts)}"
         f" · inventory {paths.shown(Path(lab.inventory or labs.folder(lab.name) / 'inventory.yml'))}"
@@ -85,7 +104,7 @@ def _up(options: argparse.Namespace) -> int:
 
 
 def _down(options: argparse.Namespace) -> int:
-    removed = labs.down(options.name)
+    removed = labs.down_hosts(options.name, options.host) if options.host else labs.down(options.name)
     say(f"removed: {', '.join(removed)}" if removed else f"there is no lab {options.name!r}; nothing to remove")
     if options.images:
         gone = images.remove()

@@ -125,6 +125,23 @@ class Lab:
         return cls(**data, hosts=hosts)
 
 
+def beside(lab: Lab, specs: Sequence[HostSpec]) -> list[HostSpec]:
+    """The hosts of a lab with those of `specs` beside them, or in their new size; ScriptError where one would have to
+    be made anew."""
+    wanted = {spec.name: spec for spec in specs}
+    for host in lab.hosts:
+        spec = wanted.get(host.name)
+        if spec and spec.suite != host.suite:
+            raise ScriptError(
+                f"{host.name} of the lab {lab.name!r} has {host.suite}, and {spec.suite} makes it anew, without what "
+                f"is on it: {host.name}:CORES:MEMORY:{host.suite} keeps it, scripts/lab --name {lab.name} down --host "
+                f"{host.name} removes it first, and up --exact replaces it",
+                2,
+            )
+    there = {host.name: host.spec for host in lab.hosts}
+    return list({**there, **wanted}.values())
+
+
 def check_name(name: str, what: str) -> str:
     """`name` when it can be a host name and part of a container's name; a ScriptError otherwise."""
     if not _NAME.fullmatch(name):

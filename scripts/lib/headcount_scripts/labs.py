@@ -360,22 +360,37 @@ def _design(lab: Lab, specs: Sequence[HostSpec], built: dict[str, str]) -> list[
 
 
 def up(
-    name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, *, internet: bool | None = None
+    name: str,
+    specs: Sequence[HostSpec] | None,
+    inventory: Path | None,
+    *,
+    internet: bool | None = None,
+    exact: bool = False,
 ) -> tuple[Lab, bool]:
-    """Makes the lab what `specs` say (None: as it is, or the default hosts). Returns it, and whether it changed."""
+    """Brings up the hosts of `specs` (None: those that are there, or the default ones) beside those that are there.
+
+    With `exact` the lab is these hosts and no others: the rest is removed, and a host of another suite is made anew.
+    Without it nothing is removed, and ScriptError is raised where something would have to be. Returns the lab, and
+    whether it changed.
+    """
     with _lock(name):
-        return _up(name, specs, inventory, internet)
+        return _up(name, specs, inventory, internet, exact)
 
 
-def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, internet: bool | None) -> tuple[Lab, bool]:
+def _up(
+    name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, internet: bool | None, exact: bool
+) -> tuple[Lab, bool]:
     lab = load(name, required=False)
     was = lab.to_json()
     if specs is None:
         specs = [host.spec for host in lab.hosts] or labmodel.parse_hosts(labmodel.DEFAULT_HOSTS)
+    elif not exact:
+        specs = labmodel.beside(lab, specs)
     _set_options(lab, inventory, internet)
 
     before = {host.name: host for host in lab.hosts}
     states = _states(name)
+    removed = _others(name, specs, states, exact)
     lost = _lost_suites(lab, states)
     fresh = {spec.suite for spec in specs if spec.name not in before or before[spec.name].suite != spec.suite}
     built = images.ensure(fresh | lost)
@@ -385,12 +400,12 @@ def _up(name: str, specs: Sequence[HostSpec] | None, inventory: Path | None, int
         replace(host, image=built[host.suite]) if host.suite in lost else host for host in _design(lab, specs, built)
     ]
     changed = lab.to_json() != was
+    _remove(name, removed, before)
     _keygen(folder(name) / "id_ed25519", f"headcount lab {name}")
     _save(lab)
     _write_files(lab)
-    removed = _remove_others(lab, states)
     moved = _bring_up(lab, before, states)
-    return lab, changed or removed or moved
+    return lab, changed or bool(removed) or moved
 
 
 def _set_options(lab: Lab, inventory: Path | None, internet: bool | None) -> None:
@@ -413,13 +428,25 @@ def _lost_suites(lab: Lab, states: Mapping[str, str]) -> set[str]:
     return {host.suite for host in gone if not exists("image", host.image)}
 
 
-def _remove_others(lab: Lab, states: Mapping[str, str]) -> bool:
-    """Removes the hosts that are no longer asked for; whether there were any."""
-    wanted = {container(lab.name, host.name) for host in lab.hosts}
-    extra = [old for old in states if old not in wanted]
-    if extra:
-        remove(*extra)
-    return bool(extra)
+def _others(name: str, specs: Sequence[HostSpec], states: Mapping[str, str], exact: bool) -> list[str]:
+    """The lab's containers that are none of the hosts of `specs`; ScriptError where there are some, unless `exact`."""
+    wanted = {container(name, spec.name) for spec in specs}
+    found = [there for there in states if there not in wanted]
+    if found and not exact:
+        raise ScriptError(
+            f"{', '.join(found)}: containers of the lab {name!r} that its lab.json knows nothing of, and up removes "
+            f"none: scripts/lab --name {name} up --exact does, with --host for each that is to be there",
+            2,
+        )
+    return found
+
+
+def _remove(name: str, containers: Sequence[str], before: Mapping[str, Host]) -> None:
+    """Removes containers of the lab's hosts as they were."""
+    if containers:
+        with step(f"removing {', '.join(containers)}"):
+            _close_connections(name, [host for host in before.values() if container(name, host.name) in containers])
+            remove(*containers)
 
 
 def _bring_up(lab: Lab, before: Mapping[str, Host], states: Mapping[str, str]) -> bool:
@@ -477,6 +504,24 @@ def down(name: str, checkout: Path = paths.ROOT) -> list[str]:
     shutil.rmtree(paths.RUN / ident, ignore_errors=True)
     (paths.RUN / f"{ident}.lock").unlink(missing_ok=True)
     return removed
+
+
+def down_hosts(name: str, hosts: Sequence[str]) -> list[str]:
+    """Removes hosts of a lab, which goes on with the others; the whole lab where none is left. Returns what was
+    removed."""
+    with _lock(name):
+        lab = load(name)
+        going = [lab.host(host) for host in dict.fromkeys(hosts)]
+        left = [host for host in lab.hosts if host not in going]
+        if left:
+            _close_connections(name, going)
+            removed = [container(name, host.name) for host in going]
+            remove(*removed)
+            lab.hosts = left
+            _save(lab)
+            _write_files(lab)
+            return removed
+    return down(name)
 
 
 def status(lab: Lab) -> list[HostStatus]:

@@ -82,7 +82,7 @@ def up(targets: Sequence[str]) -> Monitoring:
 
     ScriptError where a package cannot be had, or an exporter cannot be reached.
     """
-    lab, _ = labs.up(LAB, labmodel.parse_hosts([HOST]), None)
+    lab, _ = labs.up(LAB, labmodel.parse_hosts([HOST]), None, exact=True)
     host = lab.hosts[0]
     container = labs.container(LAB, host.name)
     if not installed(podman("exec", container, "dpkg-query", "--show", SHOWN, *PACKAGES, check=False).stdout):

@@ -39,8 +39,48 @@ def test_what_is_for_a_shell_is_refused_without_one(text: str, what: str) -> Non
 
 
 @pytest.mark.parametrize(
+    ("text", "fix"),
+    [
+        ("celery -A shop worker &", "celery -A shop worker"),
+        ("nohup celery -A shop worker& ", "nohup celery -A shop worker"),
+        ("sh -c 'celery -A shop worker &'", "sh -c 'celery -A shop worker'"),
+        ("&", None),
+    ],
+)
+def test_what_goes_into_the_background_is_told_to_stay(text: str, fix: str | None) -> None:
+    with pytest.raises(Invalid, match="& puts it behind a shell, which ends at once") as refused:
+        command(text)
+    assert (refused.value.fix, refused.value.advice) == (fix, "" if fix else "remove the &")
+    assert fix is None or command(fix) == fix
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("PGPASSWORD=x psql -c y", 'run: "psql -c y", with PGPASSWORD under environment, or under secrets'),
+        ("A=1 B='2 3' psql 'y z'", "run: \"psql 'y z'\", with A, B under environment, or under secrets"),
+        ("A=1 psql && true", "run: \"sh -c 'psql && true'\", with A under environment, or under secrets"),
+        ("A=1", "put A under environment, or under secrets"),
+    ],
+)
+def test_a_variable_before_the_program_is_set_by_no_shell(text: str, advice: str) -> None:
+    with pytest.raises(Invalid, match=r"no shell reads it, so that [A-Z]+=\.\.\. would be its program") as refused:
+        command(text)
+    assert refused.value.advice == advice
+
+
+@pytest.mark.parametrize(
     "text",
     [
+        "env A=1 psql",
+        "python x.py A=1",
+        "sh -c 'A=1 psql'",
+        "sh -c 'one & two & wait'",
+        "sh -c 'one &&'",
+        "curl http://x/?a=1&",
+        "python x.py 'a &'",
+        "python x.py \\&",
+        "python x.py '&'",
         "python x.py 'a' ';'",
         'python x.py "&&"',
         "find {data} -name '*.tmp' -exec rm {} \\;",
@@ -97,3 +137,32 @@ def test_a_secret_in_raw_env_is_told_and_not_shown() -> None:
         f"shop: gunicorn.raw_env has URL, which looks like a secret; secrets.URL {tail}",
     ]
     assert dict(redacted(known).gunicorn or {})["raw_env"] == ["PASSWORD=(secret)", "REGION=eu", "URL=(secret)"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "meant"),
+    [
+        ({"processes": {"w": {"run": "a", "replicas": 2}}}, "processes.w.replicas", "instances"),
+        ({"processes": {"w": {"run": "a", "mem_limit": 2}}}, "processes.w.mem_limit", "memory_mib"),
+        ({"processes": {"w": {"run": "a", "cpus": 2}}}, "processes.w.cpus", "cores"),
+        ({"processes": {"w": {"run": "a", "cron": "daily"}}}, "processes.w.cron", "schedule"),
+        ({"trial": {"env": {"A": "1"}}}, "trial.env", "environment"),
+        ({"trial": {"sec": {"A": "1"}}}, "trial.sec", "secrets"),
+        ({"env": {"A": "1"}}, "env", "environment"),
+        ({"health": {"path": "/", "url": "/"}}, "health.url", "path"),
+    ],
+)
+def test_a_key_by_the_word_of_another_program_is_told_by_its_own(
+    changes: dict[str, Any], place: str, meant: str
+) -> None:
+    app = {"name": "shop", "source": {"path": "app"}, "entry_point": "a:b", "listen": "0.0.0.0:1", **changes}
+    (problem,) = normalise_apps([app], "web1")[1]
+    assert problem.text.startswith(f"headcount_apps[0].{place} is not known")
+    assert problem.fix == f"did you mean {meant}?"
+
+
+def test_a_list_that_is_given_as_one_string_is_told_as_that_list() -> None:
+    app = {"name": "shop", "source": {"path": "app"}, "entry_point": "a:b", "listen": "0.0.0.0:1"}
+    for wrong, fix in (("flask seed", 'prepare: ["flask seed"]'), ("a && b", 'prepare: ["flask db upgrade"]')):
+        (problem,) = normalise_apps([{**app, "prepare": wrong}], "web1")[1]
+        assert problem.fix == fix

@@ -86,6 +86,31 @@ def test_what_is_refused_says_why_and_what_does_it(declared: dict[str, Any], pro
     assert problem in found
 
 
+@pytest.mark.parametrize(
+    ("declared", "problem"),
+    [
+        ("ddtrace-run", "fix: command_prefix: [ddtrace-run]"),
+        ("ddtrace-run --debug", 'fix: command_prefix: [ddtrace-run, "--debug"]'),
+        ("nice -n 5", 'fix: command_prefix: [/usr/bin/nice, "-n", "5"]'),
+        (
+            ["nice -n 5"],
+            "(the first word holds blanks): allowed is a list, each a string; fix: command_prefix: [/usr/bin",
+        ),
+        (["ddtrace-run -x", "a b"], 'fix: command_prefix: [ddtrace-run, "-x", "a b"]'),
+        ("ddtrace-run 'x", "fix: command_prefix: [opentelemetry-instrument]"),
+        (["TZ=UTC", "ddtrace-run"], "(TZ=... is set by a shell, and none reads it)"),
+    ],
+)
+def test_a_prefix_is_a_list_of_words(declared: object, problem: str) -> None:
+    (found,) = read(command_prefix=declared)[1]
+    assert problem in found
+
+
+@pytest.mark.parametrize("declared", [["ddtrace-run", "--name", "a b"], ["/opt/my tools/run"]])
+def test_a_word_of_a_prefix_may_hold_blanks(declared: list[str]) -> None:
+    assert read(command_prefix=declared)[1] == []
+
+
 def test_every_setting_is_taken_or_refused_and_none_is_both() -> None:
     """gunicorn.config.KNOWN_SETTINGS of 23.0.0 to 27.0.1: 120 names."""
     taken = {item.name for item in GUNICORN.fields} - {"hooks"}

@@ -30,7 +30,11 @@ WAITS = " (how long Ansible waits: ANSIBLE_TIMEOUT, or timeout in ansible.cfg; 1
         ),
         (
             "Timeout (12s) waiting for privilege escalation prompt: ",
-            f"Timeout (12s) waiting for privilege escalation prompt:{WAITS}",
+            f"Timeout waiting for privilege escalation prompt:{WAITS.replace('10 s unless it is set', '10 s here')}",
+        ),
+        (
+            "Timeout (32s) waiting for privilege escalation prompt: ",
+            f"Timeout waiting for privilege escalation prompt:{WAITS.replace('10 s unless it is set', '30 s here')}",
         ),
         (
             "Failed to connect to the host via ssh: ssh: connect to host web1 port 22: Connection refused",

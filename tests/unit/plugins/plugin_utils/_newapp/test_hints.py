@@ -326,3 +326,44 @@ def test_a_script_that_takes_the_app_for_something_else_is_told_apart(tmp_path: 
     names = project(tmp_path, {**files, "shop/__init__.py": FACTORY})
     found = {item.module: item.script for item in scan.candidates(tmp_path, names, "shop")}
     assert found == {"accounts": True, "wsgi": False, "blog": False, "shop": False}
+
+
+FLASK_GROUP = "from flask.cli import FlaskGroup\nfrom shop import create_app\ncli = FlaskGroup(create_app=create_app)\n"
+
+
+@pytest.mark.parametrize(
+    ("files", "manage"),
+    [
+        ({"manage.py": FLASK_GROUP}, ""),
+        ({"manage.py": FLASK_GROUP, "requirements.txt": "Flask==3\ndjango-environ\n"}, ""),
+        ({"manage.py": "from shop.cli import main\nmain()\n", "requirements.txt": "Django>=4\n"}, "manage.py"),
+        ({"manage.py": "import x\n", "pyproject.toml": '[project]\ndependencies = ["django~=5.0"]\n'}, "manage.py"),
+        ({"manage.py": "from django.core.management import execute_from_command_line\n"}, "manage.py"),
+        ({"manage.py": ""}, "manage.py"),
+    ],
+)
+def test_a_manage_py_of_another_framework_is_none_of_django(tmp_path: Path, files: dict[str, str], manage: str) -> None:
+    assert hinted(tmp_path, files).django.manage == manage
+
+
+SERVICES = """
+services:
+  web:
+    build: .
+    command: python manage.py run -h 0.0.0.0
+    environment: [SHOP_SETTINGS=shop.Live, "REDIS_URL=redis://redis:6379", CACHE=redis, SHOP_TOKEN=x, "A=${A}", NONE]
+  job:
+    build: {context: .}
+    environment: {WORKS: 2, FLAG: true, DJANGO_SETTINGS_MODULE: shop.settings.dev}
+  redis: {image: redis, environment: {MEMORY: 5}}
+"""
+
+
+def test_the_settings_that_a_compose_file_gives_the_project(tmp_path: Path) -> None:
+    files = {
+        "docker-compose.yml": SERVICES,
+        "docker-compose.dev.yml": "services:\n  web: {build: ., environment: [SHOP_SETTINGS=shop.Dev, MORE=1]}\n",
+        "Dockerfile": "FROM python\nENV WORKS=1\n",
+    }
+    found = hinted(tmp_path, files).variables
+    assert dict(found) == {"SHOP_SETTINGS": ("shop.Live", "docker-compose.yml"), "WORKS": ("1", "Dockerfile")}

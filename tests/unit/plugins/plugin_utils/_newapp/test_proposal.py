@@ -807,3 +807,43 @@ def test_what_an_image_gives_code_that_did_not_run_here_is_asked_about_with_its_
     )
     assert "QUESTION: does a library need OTEL_SERVICE_NAME? docker/Dockerfile gives it a value" in told
     assert found.entry["environment"] == {"SHOP_MODE": "1"}
+
+
+@pytest.mark.parametrize(
+    ("libraries", "reason"),
+    [
+        ({"flask", "flask_socketio", "socketio", "engineio"}, "flask-socketio keeps a client at one worker"),
+        ({"engineio"}, "python-engineio keeps a client at one worker"),
+        ({"flask", "apscheduler"}, "apscheduler runs jobs inside of the web process, in each worker"),
+    ],
+)
+def test_what_is_right_with_one_worker_alone_gets_one(libraries: set[str], reason: str) -> None:
+    found = proposal(replace(APP, libraries=frozenset(libraries)), Hints(timeout=120))
+    assert found.entry["settings"] == {"workers": 1, "timeout": 120}
+    text = render.text(found)
+    flow.check(found, text)
+    assert reason in " ".join(text.replace("#", "").split())
+    assert ("its jobs run in candidates too" in questions(found)) == ("apscheduler" in libraries)
+    assert not any(question.must for question in found.questions)
+
+
+def test_a_module_of_the_project_is_no_library() -> None:
+    """Which of the modules that it loaded are libraries says what was installed."""
+    app = replace(APP, libraries=frozenset({"flask", "schedule"}))
+    for modules, settings in (({"flask"}, None), ({"flask", "schedule"}, {"workers": 1})):
+        there = There(frozenset(["schedule.py"]), frozenset(), frozenset(modules))
+        found = propose(replace(SUBJECT, there=there), Hints(), Found(app))
+        assert found.entry.get("settings") == settings
+
+
+def test_settings_for_the_work_on_an_app_are_carried_and_asked_about() -> None:
+    hints = Hints(
+        variables={"APP_SETTINGS": ("shop.config.DevelopmentConfig", "compose.yml"), "OTHER": ("1", "compose.yml")},
+        asked={"APP_SETTINGS": "shop.py:3"},
+    )
+    stand = replace(APP, stage="import", variables=(), pages=(), weighed=())
+    found = propose(SUBJECT, hints, Found(None, unreached=stand, cannot="it fails"))
+    assert found.entry["environment"] == {"APP_SETTINGS": "shop.config.DevelopmentConfig"}
+    assert "is APP_SETTINGS=shop.config.DevelopmentConfig right on hosts? compose.yml has it" in questions(found)
+    live = Hints(variables={"APP_SETTINGS": ("shop.Live", "compose.yml")})
+    assert "right on hosts" not in questions(proposal(replace(APP, variables=(Variable("APP_SETTINGS"),)), live))

@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Which settings of an app a compose file gives to its containers. Pure."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Collection, Iterator, Mapping
+from typing import Final
+
+from .django import VARIABLE, is_aside
+
+_ELSEWHERE: Final = re.compile(r"://|\$|@")
+CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
+"""The name of a variable whose value is known to few."""
+_FOR_WORK: Final = re.compile(r"(^|[._-])(dev|devel|development|test|tests|testing|local|override|debug|ci)\.")
+
+
+def is_for_work(origin: str) -> bool:
+    """Whether a compose file is for the work on a project, or for its tests, by its name."""
+    return bool(_FOR_WORK.search(posixpath.basename(origin)))
+
+
+def builds_project(origin: str, service: Mapping[str, object]) -> bool:
+    """Whether a service is made from the project's own folder."""
+    build = service.get("build")
+    folder = str(build.get("context") or ".") if isinstance(build, dict) else str(build or "")
+    return bool(folder) and posixpath.normpath(posixpath.join(posixpath.dirname(origin), folder)) == "."
+
+
+def settings(service: Mapping[str, object], services: Collection[str]) -> Iterator[tuple[str, str]]:
+    """The variables of a service that say the same on a host: no credential, and nothing that is a place in the network
+    of its `services`."""
+    given = service.get("environment")
+    pairs = given.items() if isinstance(given, dict) else [str(item).partition("=")[::2] for item in _listed(given)]
+    for name, value in pairs:
+        text = str(value).strip() if value is not None and not isinstance(value, bool) else ""
+        place = text.partition(":")[0] in services or _ELSEWHERE.search(text)
+        for_work = name == VARIABLE and is_aside(text)
+        if text and not place and not for_work and not CREDENTIAL.search(str(name)):
+            yield str(name), text
+
+
+def _listed(given: object) -> list[object]:
+    return given if isinstance(given, list) else []
