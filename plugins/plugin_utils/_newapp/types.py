@@ -140,7 +140,8 @@ class Error:
 
 @dataclass(frozen=True)
 class Page:
-    """What one path answered. `status` is None when it took too long; `ms` is the time that it took the first time."""
+    """What one path answered. `status` is None when it took too long; `ms` is the time that it took the first time.
+    `insists`: it leads to https of itself, even where it is asked as a proxy asks that takes it off."""
 
     path: str
     status: int | None
@@ -148,6 +149,7 @@ class Page:
     type: str = ""
     bytes: int = 0
     error: str = ""
+    insists: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +180,8 @@ class Imported:
     project), moved (what another file became) or gone; `written_at`: FILE:LINE of its code that did.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `host`: the name that it was asked by. `other_host`: what its pages answer where they are asked for by a name that
-    nobody told the app; None where that is the same.
+    nobody told the app; None where that is the same. `https`: they lead to https of themselves unless they are asked
+    as a proxy asks that takes it off.
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `commands`: those that the program of its framework has for it (`db upgrade`), each with its options.
@@ -207,6 +210,7 @@ class Imported:
     databases: tuple[str, ...] = ()
     other_host: int | None = None
     host: str = ""
+    https: bool = False
     debug: bool = False
     has_secret_key: bool | None = None
     temporary: Mapping[str, str] = field(default_factory=dict)

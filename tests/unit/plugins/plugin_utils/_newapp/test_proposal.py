@@ -68,6 +68,20 @@ def test_an_entry_goes_live_as_it_is() -> None:
     assert not any(question.must for question in found.questions)
 
 
+def test_an_app_that_insists_on_https_is_asked_as_its_users_do() -> None:
+    found = proposal(replace(APP, https=True))
+    assert found.entry["scheme"] == "https"
+    assert "forwarded_allow_ips" in found.comments["scheme"]
+    assert "scheme" not in proposal().entry
+
+
+def test_one_that_does_not_hear_the_proxy_is_asked_about() -> None:
+    found = proposal(replace(APP, pages=(Page("/", 301, insists=True), Page("/healthz", 200))))
+    assert "how is it told that a proxy takes https off? / leads to https of itself" in questions(found)
+    assert "scheme" not in found.entry
+    assert "https" not in questions(proposal())
+
+
 def test_each_value_has_its_reason_in_the_text() -> None:
     text = render.text(proposal(), heading=["Written here."])
     assert "taken as a tree: it has requirements.txt" in text
