@@ -124,6 +124,33 @@ def test_pages_that_lead_elsewhere_by_https_do_not_insist_on_it(at: Place, secur
     assert {page.path: (page.status, page.insists) for page in found.pages}["/"] == (302, secure == "False")
 
 
+@pytest.mark.parametrize(
+    ("code", "default"),
+    [
+        ("X = os.environ.get('X') or 'dev'", "dev"),
+        ("X = os.getenv('X', None) or 'dev'", "dev"),
+        ("X = os.environ.get('X', '') or 5", "5"),
+        ("X = os.environ.get(\n    'X'\n) or (\n    'dev'\n)", "dev"),
+        ("X = os.environ.get('Y') or os.environ.get('X') or 'dev'", "dev"),
+        (
+            "HERE = 'var'\nclass Config:\n    X = os.getenv('X') or 'sqlite:///' + os.path.join(HERE, 'a.db')",
+            "sqlite:///var/a.db",
+        ),
+        ("def make(folder):\n    return os.getenv('X') or f'{folder}/a'\nmake('var')", "var/a"),
+        ("X = os.environ.get('X', 'named') or 'dev'", "named"),
+        ("X = os.environ.get('X') or os.urandom(8)", None),
+        ("X = os.environ.get('X') or None", None),
+        ("X = os.environ.get('X'); Y = os.environ.get('Y') or 'dev'", None),
+        ("Y = 'X' in os.environ or 'dev'", None),
+        ("X = os.environ.get('X') or missing", None),
+    ],
+)
+def test_what_is_taken_where_a_variable_is_not_set_is_its_default(at: Place, code: str, default: str | None) -> None:
+    found = imported(at, f"import os\n{code}\n{WSGI.format(name='app')}")
+    (variable,) = (item for item in found.variables if item.name == "X")
+    assert (variable.default, variable.bare) == (default, False)
+
+
 def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
     found = imported(at, "import os\nX = os.environ.get('UNUSED')\nURL = os.environ['SHOP_URL']\n")
     assert not found.found
