@@ -75,6 +75,7 @@ class _Reading:
     before: dict[str, str] = field(default_factory=dict)
     written: list[tuple[str, str]] = field(default_factory=list)
     temporary: list[tuple[str, str, str]] = field(default_factory=list)
+    addresses: list[tuple[str, str, str]] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
@@ -339,8 +340,8 @@ class _Reading:
         self.moved.update(self._migrations())
 
     def code(self) -> None:
-        """Queues in the code that nothing in the project declares a process for; secrets and temporary folders that are
-        written there."""
+        """Queues in the code that nothing in the project declares a process for; secrets, temporary folders and the
+        addresses of services that are written there."""
         declared = " ".join(process.command for process in self.processes.values())
         for name in [name for name in self.names if name.endswith(".py")][:_MOST_FILES]:
             text = self.text(name) if commands.module_of(name) else ""
@@ -351,6 +352,7 @@ class _Reading:
                 text = self.text(name)
                 self.written += [(what, f"{name}:{line}") for what, line in incode.written(text)]
                 self.temporary += [(what, at, f"{name}:{line}") for what, at, line in incode.temporary(text)]
+                self.addresses += [(what, at, f"{name}:{line}") for what, at, line in incode.services(text)]
                 self.sessions += [f"{name}:{line}" for line in incode.sessions(text)]
                 self.prefixes += incode.prefixes(text)
                 for what, line in incode.asked(text):
@@ -374,6 +376,7 @@ class _Reading:
             tuple(Command(run, origin) for run, origin in self.before.items()),
             written=tuple(self.written),
             temporary=tuple(self.temporary),
+            addresses=tuple(self.addresses),
             sessions=tuple(self.sessions),
             prefixes=tuple(dict.fromkeys(filter(None, self.prefixes))),
             asked=self.asked,

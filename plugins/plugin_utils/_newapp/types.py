@@ -76,9 +76,10 @@ class Hints:
     runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
     server's line runs too, is not known. `given` are the variables that a person gave. `written`: what is secret and
     is written into the code: (name, FILE:LINE). `temporary`: what the code sets to a temporary folder: (name, path,
-    FILE:LINE). `sessions`: where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it
-    takes its settings from, whatever they are called (FLASK for FLASK_SECRET_KEY). `asked`: variables that the code
-    names where it asks for one, with the first place (FILE:LINE). `instance_files`: of settings, in
+    FILE:LINE). `addresses`: where the code itself says that a service is: (Redis, address, FILE:LINE). `sessions`:
+    where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it takes its settings from,
+    whatever they are called (FLASK for FLASK_SECRET_KEY). `asked`: variables that the code names where it asks for one,
+    with the first place (FILE:LINE). `instance_files`: of settings, in
     Flask's instance folder. `collects`: which file collects Django's static files, "" where none does. `kept`: the
     names of variables that a file gives a value to which stays there, with that file. `hooks`: those of Gunicorn that
     a file of settings of its own has, by that file.
@@ -97,6 +98,7 @@ class Hints:
     given: Mapping[str, str] = field(default_factory=dict)
     written: tuple[tuple[str, str], ...] = ()
     temporary: tuple[tuple[str, str, str], ...] = ()
+    addresses: tuple[tuple[str, str, str], ...] = ()
     sessions: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     asked: Mapping[str, str] = field(default_factory=dict)

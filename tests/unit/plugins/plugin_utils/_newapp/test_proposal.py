@@ -82,6 +82,16 @@ def test_one_that_does_not_hear_the_proxy_is_asked_about() -> None:
     assert "https" not in questions(proposal())
 
 
+def test_a_service_whose_place_the_code_says_is_asked_about_once() -> None:
+    hints = Hints(addresses=(("Redis", "localhost", "shop.py:3"), ("Redis", "redis://cache/1", "tasks.py:7")))
+    asked = questions(proposal(hints=hints))
+    assert "which Redis is it to use on a host? The code itself says where one is: localhost (shop.py:3)" in asked
+    assert "redis://cache/1 (tasks.py:7)" in asked
+    called = questions(proposal(replace(APP, peers=("localhost:6379",)), hints))
+    assert "says where one is: redis://cache/1 (tasks.py:7). One" in called
+    assert "which Redis" not in questions(proposal(replace(APP, peers=("localhost:6379", "cache:6379")), hints))
+
+
 def test_each_value_has_its_reason_in_the_text() -> None:
     text = render.text(proposal(), heading=["Written here."])
     assert "taken as a tree: it has requirements.txt" in text
