@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import configparser
-import os
 import posixpath
 import re
 import shlex
@@ -18,7 +17,7 @@ from typing import Final
 import yaml
 
 from ...module_utils._declaration.gunicorn import hooks_in
-from .._source.serverconf import FILES
+from .._source.serverconf import FILES, within
 from . import beside, commands, incode
 from .django import VARIABLE, Django, app_module, django
 from .types import Candidate, Command, Hints, Process
@@ -28,6 +27,7 @@ _MOST_FILES: Final = 1000
 _SERVER_FILES: Final = re.compile(
     r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$"
 )
+_GUNICORN_FILES: Final = re.compile(r"(^|/)gunicorn[\w.-]*\.py$")
 _EXAMPLES: Final = re.compile(
     r"(^|/)(\.env[.-](example|sample|template|dist|default|defaults)|(example|sample|template)\.env|env\.(example|sample)|"
     r"\.?env-(example|sample)|\.flaskenv[.-](example|sample))$"
@@ -120,7 +120,7 @@ class _Reading:
         if found.timeout:
             self.timeouts.append(found.timeout)
         if found.config:
-            self.configs.setdefault(os.path.normpath(os.path.join(path, found.config)), origin)
+            self.configs.setdefault(within(self.folder, found.config, path), origin)
         return True
 
     def _script(self, line: str, origin: str) -> bool:
@@ -238,20 +238,22 @@ class _Reading:
     def gunicorn_settings(self) -> None:
         """gunicorn.conf.py and its like, and what a command line names: literal values at its top level, and hooks."""
         for name in self.names:
-            if not re.search(r"(^|/)gunicorn[\w.-]*\.py$", name) and name not in self.configs:
-                continue
-            values = literals(self.text(name))
-            if name not in FILES:  # those are told of by themselves
-                self._hooks(name)
-            folder = self._folder(str(values.get("chdir") or ""))
-            named = commands.target_of(str(values.get("wsgi_app") or ""))
-            if named:
-                self.candidate(Candidate(*named, name, folder, certain=True))
-            listen = commands.listen_of(str(values.get("bind") or ""))
-            if listen:
-                self.listens.append((listen, name))
-            if isinstance(values.get("timeout"), int):
-                self.timeouts.append(int(str(values["timeout"])))
+            if _GUNICORN_FILES.search(name) or name in self.configs:
+                self._settings_of(name)
+
+    def _settings_of(self, name: str) -> None:
+        values = literals(self.text(name))
+        if name not in FILES:  # those are told of by themselves
+            self._hooks(name)
+        folder = self._folder(str(values.get("chdir") or ""))
+        named = commands.target_of(str(values.get("wsgi_app") or ""))
+        if named:
+            self.candidate(Candidate(*named, name, folder, certain=True))
+        listen = commands.listen_of(str(values.get("bind") or ""))
+        if listen:
+            self.listens.append((listen, name))
+        if isinstance(values.get("timeout"), int):
+            self.timeouts.append(int(str(values["timeout"])))
 
     def _hooks(self, name: str) -> None:
         try:
@@ -296,6 +298,10 @@ class _Reading:
                     if found:
                         folder = self._folder(found.chdir)
                         self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
+                    config = within(self.folder, found.config, posixpath.dirname(name)) if found else ""
+                    if config and config not in self.configs and not _GUNICORN_FILES.search(config):
+                        self.configs[config] = name
+                        self._settings_of(config)
 
     def flask_app(self) -> None:
         """FLASK_APP of .flaskenv, .env, the Dockerfile and the Makefile; other values of .env stay where they are."""

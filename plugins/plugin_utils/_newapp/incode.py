@@ -146,19 +146,26 @@ def services(text: str) -> list[tuple[str, str, int]]:
 
 
 def _services(node: ast.AST, modules: frozenset[str]) -> Iterator[tuple[str, str, int]]:
-    if _is_aside(node) or (isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("get", "pop")):
+    if _is_aside(node) or _is_default(node):
         return
     found = _AT.fullmatch(_text(node)) if isinstance(node, ast.Constant) else None
     if found and isinstance(node, ast.Constant):
         yield _SCHEMES[found["scheme"]], re.sub(r"://[^/@]*@", "://***@", found[0]), node.lineno
     for name, value in _named(node):
-        host = _HOST.fullmatch(name)
-        if host and _text(value):
-            yield "Redis" if host["redis"] else "RabbitMQ", _text(value), value.lineno
+        host, at = _HOST.fullmatch(name), _text(value)
+        if host and at and not at.isupper():  # which would be a variable's name
+            yield "Redis" if host["redis"] else "RabbitMQ", at, value.lineno
     if isinstance(node, ast.Call):
         yield from _connected(node, modules)
     for child in ast.iter_child_nodes(node):
         yield from _services(child, modules)
+
+
+def _is_default(node: ast.AST) -> bool:
+    """Whether a part of the code is, or holds, what something else goes before."""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", "") in ("get", "pop")
+    return isinstance(node, ast.keyword) and node.arg == "default"
 
 
 def _connected(call: ast.Call, modules: frozenset[str]) -> Iterator[tuple[str, str, int]]:
@@ -233,7 +240,7 @@ def _name(target: ast.expr) -> str:
     return target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.AST) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 

@@ -79,10 +79,9 @@ class Hints:
     FILE:LINE). `addresses`: where the code itself says that a service is: (Redis, address, FILE:LINE). `sessions`:
     where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it takes its settings from,
     whatever they are called (FLASK for FLASK_SECRET_KEY). `asked`: variables that the code names where it asks for one,
-    with the first place (FILE:LINE). `instance_files`: of settings, in
-    Flask's instance folder. `collects`: which file collects Django's static files, "" where none does. `kept`: the
-    names of variables that a file gives a value to which stays there, with that file. `hooks`: those of Gunicorn that
-    a file of settings of its own has, by that file.
+    with the first place (FILE:LINE). `instance_files`: of settings, in Flask's instance folder. `collects`: which file
+    collects Django's static files, "" where none does. `kept`: the names of variables that a file gives a value to
+    which stays there, with that file. `hooks`: those of Gunicorn that a file of settings of its own has, by that file.
     """
 
     candidates: tuple[Candidate, ...] = ()

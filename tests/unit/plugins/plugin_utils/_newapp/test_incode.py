@@ -142,6 +142,8 @@ def test_a_service_whose_place_the_code_says_is_found(code: str, service: str, a
         "from flask_shop import Redis\nr = Redis()",
         "url = app.config.get('REDIS_URL', 'redis://localhost')",
         "class TestConfig:\n  REDIS_URL = 'redis://localhost'",
+        "OF_VARIABLES = {'REDIS_HOST': 'SHOP_REDIS_HOST'}",
+        "@click.option('--url', default='redis://localhost')\ndef work(url):\n  pass",
         "help('say redis://localhost for the one here')",
         "def broken(:",
     ],
