@@ -380,6 +380,9 @@ class _Gathering(Fetching):
     def _archive(self, direct: Direct, path: Path) -> Wheel:
         """A wheel or an sdist by its path or URL."""
         if direct.kind == "url":
+            known = self.built_before(direct.hashes)
+            if known:
+                return known
             path = self.fetched(direct)
         elif not path.is_file():
             raise BadSource(f"{direct.describe()}: there is no such file or folder on the controller")
