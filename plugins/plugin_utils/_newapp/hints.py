@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import ast
 import configparser
-import os
 import posixpath
 import re
 import shlex
@@ -18,7 +17,7 @@ from typing import Final
 import yaml
 
 from ...module_utils._declaration.gunicorn import hooks_in
-from .._source.serverconf import FILES
+from .._source.serverconf import FILES, within
 from . import beside, commands, composed, incode
 from .django import VARIABLE, Django, app_module, django
 from .types import Candidate, Command, Hints, Process
@@ -28,6 +27,7 @@ _MOST_FILES: Final = 1000
 _SERVER_FILES: Final = re.compile(
     r"(^|/)([^/]*\.(service|conf|ini|sh|cfg)|Makefile|justfile|Vagrantfile|[^/]*gunicorn[^/]*)$"
 )
+_GUNICORN_FILES: Final = re.compile(r"(^|/)gunicorn[\w.-]*\.py$")
 _EXAMPLES: Final = re.compile(
     r"(^|/)(\.env[.-](example|sample|template|dist|default|defaults)|(example|sample|template)\.env|env\.(example|sample)|"
     r"\.?env-(example|sample)|\.flaskenv[.-](example|sample))$"
@@ -75,6 +75,7 @@ class _Reading:
     before: dict[str, str] = field(default_factory=dict)
     written: list[tuple[str, str]] = field(default_factory=list)
     temporary: list[tuple[str, str, str]] = field(default_factory=list)
+    addresses: list[tuple[str, str, str]] = field(default_factory=list)
     sessions: list[str] = field(default_factory=list)
     prefixes: list[str] = field(default_factory=list)
     asked: dict[str, str] = field(default_factory=dict)
@@ -119,7 +120,7 @@ class _Reading:
         if found.timeout:
             self.timeouts.append(found.timeout)
         if found.config:
-            self.configs.setdefault(os.path.normpath(os.path.join(path, found.config)), origin)
+            self.configs.setdefault(within(self.folder, found.config, path), origin)
         return True
 
     def _script(self, line: str, origin: str) -> bool:
@@ -243,20 +244,22 @@ class _Reading:
     def gunicorn_settings(self) -> None:
         """gunicorn.conf.py and its like, and what a command line names: literal values at its top level, and hooks."""
         for name in self.names:
-            if not re.search(r"(^|/)gunicorn[\w.-]*\.py$", name) and name not in self.configs:
-                continue
-            values = literals(self.text(name))
-            if name not in FILES:  # those are told of by themselves
-                self._hooks(name)
-            folder = self._folder(str(values.get("chdir") or ""))
-            named = commands.target_of(str(values.get("wsgi_app") or ""))
-            if named:
-                self.candidate(Candidate(*named, name, folder, certain=True))
-            listen = commands.listen_of(str(values.get("bind") or ""))
-            if listen:
-                self.listens.append((listen, name))
-            if isinstance(values.get("timeout"), int):
-                self.timeouts.append(int(str(values["timeout"])))
+            if _GUNICORN_FILES.search(name) or name in self.configs:
+                self._settings_of(name)
+
+    def _settings_of(self, name: str) -> None:
+        values = literals(self.text(name))
+        if name not in FILES:  # those are told of by themselves
+            self._hooks(name)
+        folder = self._folder(str(values.get("chdir") or ""))
+        named = commands.target_of(str(values.get("wsgi_app") or ""))
+        if named:
+            self.candidate(Candidate(*named, name, folder, certain=True))
+        listen = commands.listen_of(str(values.get("bind") or ""))
+        if listen:
+            self.listens.append((listen, name))
+        if isinstance(values.get("timeout"), int):
+            self.timeouts.append(int(str(values["timeout"])))
 
     def _hooks(self, name: str) -> None:
         try:
@@ -301,6 +304,10 @@ class _Reading:
                     if found:
                         folder = self._folder(found.chdir)
                         self.candidate(Candidate(found.module, found.target, name, folder, certain=True))
+                    config = within(self.folder, found.config, posixpath.dirname(name)) if found else ""
+                    if config and config not in self.configs and not _GUNICORN_FILES.search(config):
+                        self.configs[config] = name
+                        self._settings_of(config)
 
     def flask_app(self) -> None:
         """FLASK_APP of .flaskenv, .env, the Dockerfile and the Makefile; other values of .env stay where they are."""
@@ -345,8 +352,8 @@ class _Reading:
         self.moved.update(self._migrations())
 
     def code(self) -> None:
-        """Queues in the code that nothing in the project declares a process for; secrets and temporary folders that are
-        written there."""
+        """Queues in the code that nothing in the project declares a process for; secrets, temporary folders and the
+        addresses of services that are written there."""
         declared = " ".join(process.command for process in self.processes.values())
         for name in [name for name in self.names if name.endswith(".py")][:_MOST_FILES]:
             text = self.text(name) if commands.module_of(name) else ""
@@ -357,6 +364,7 @@ class _Reading:
                 text = self.text(name)
                 self.written += [(what, f"{name}:{line}") for what, line in incode.written(text)]
                 self.temporary += [(what, at, f"{name}:{line}") for what, at, line in incode.temporary(text)]
+                self.addresses += [(what, at, f"{name}:{line}") for what, at, line in incode.services(text)]
                 self.sessions += [f"{name}:{line}" for line in incode.sessions(text)]
                 self.prefixes += incode.prefixes(text)
                 for what, line in incode.asked(text):
@@ -380,6 +388,7 @@ class _Reading:
             tuple(Command(run, origin) for run, origin in self.before.items()),
             written=tuple(self.written),
             temporary=tuple(self.temporary),
+            addresses=tuple(self.addresses),
             sessions=tuple(self.sessions),
             prefixes=tuple(dict.fromkeys(filter(None, self.prefixes))),
             asked=self.asked,

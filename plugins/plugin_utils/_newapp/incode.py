@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 """What a project's code says that a host has to say otherwise: secrets (keys, passwords, addresses with a password),
-and temporary folders in which something is kept. Nothing is run."""
+temporary folders in which something is kept, and where its Redis and its RabbitMQ are. Nothing is run."""
 
 from __future__ import annotations
 
@@ -125,6 +125,60 @@ def temporary(text: str) -> list[tuple[str, str, int]]:
     return [item for node in tree.body for item in _leads(node)]
 
 
+_AT: Final = re.compile(r"(?P<scheme>rediss?|amqps?|pyamqp)://[^\s{}<>]*")
+_SCHEMES: Final = {"redis": "Redis", "rediss": "Redis", "amqp": "RabbitMQ", "amqps": "RabbitMQ", "pyamqp": "RabbitMQ"}
+_HOST: Final = re.compile(r"(?:\w+_)?(?:(?P<redis>REDIS)|RABBIT\w*|AMQP)_(?:\w+_)?HOST(?:NAME)?")
+_CLIENTS: Final = {"Redis": "redis", "StrictRedis": "redis", "ConnectionParameters": "pika"}
+"""What connects to the machine itself where it is given no host, by its module."""
+_SERVERS: Final = {"redis": "Redis", "pika": "RabbitMQ"}
+_OTHER_WAYS: Final = ("unix_socket_path", "connection_pool", None)
+
+
+def services(text: str) -> list[tuple[str, str, int]]:
+    """(service, address, line) of the Redis and the RabbitMQ whose places are written into the code of a module, in
+    order, without their passwords. Defaults of variables, tests and settings of development do not count."""
+    try:
+        tree = ast.parse(text)
+    except (SyntaxError, ValueError, RecursionError):
+        return []
+    modules = frozenset(re.findall(r"^\s*(?:from|import) (redis|pika)\b", text, re.MULTILINE))
+    return list(dict.fromkeys(item for node in tree.body for item in _services(node, modules)))
+
+
+def _services(node: ast.AST, modules: frozenset[str]) -> Iterator[tuple[str, str, int]]:
+    if _is_aside(node) or _is_default(node):
+        return
+    found = _AT.fullmatch(_text(node)) if isinstance(node, ast.Constant) else None
+    if found and isinstance(node, ast.Constant):
+        yield _SCHEMES[found["scheme"]], re.sub(r"://[^/@]*@", "://***@", found[0]), node.lineno
+    for name, value in _named(node):
+        host, at = _HOST.fullmatch(name), _text(value)
+        if host and at and not at.isupper():  # which would be a variable's name
+            yield "Redis" if host["redis"] else "RabbitMQ", at, value.lineno
+    if isinstance(node, ast.Call):
+        yield from _connected(node, modules)
+    for child in ast.iter_child_nodes(node):
+        yield from _services(child, modules)
+
+
+def _is_default(node: ast.AST) -> bool:
+    """Whether a part of the code is, or holds, what something else goes before."""
+    if isinstance(node, ast.Call):
+        return getattr(node.func, "attr", "") in ("get", "pop")
+    return isinstance(node, ast.keyword) and node.arg == "default"
+
+
+def _connected(call: ast.Call, modules: frozenset[str]) -> Iterator[tuple[str, str, int]]:
+    """Where a call connects to that names a host, or none."""
+    module = _CLIENTS.get(ast.unparse(call.func).rpartition(".")[2], "")
+    keywords = {keyword.arg: keyword.value for keyword in call.keywords}
+    if module not in modules or any(way in keywords for way in _OTHER_WAYS):
+        return
+    host = _text((*call.args, keywords.get("host", ast.Constant("localhost")))[0])
+    if host:
+        yield _SERVERS[module], host, call.lineno
+
+
 def _leads(node: ast.AST) -> Iterator[tuple[str, str, int]]:
     """Those of the statements of a module and its classes that give an upper-case name a path."""
     if _is_aside(node) or isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
@@ -186,7 +240,7 @@ def _name(target: ast.expr) -> str:
     return target.attr if isinstance(target, ast.Attribute) else getattr(target, "id", "")
 
 
-def _text(node: ast.expr) -> str:
+def _text(node: ast.AST) -> str:
     return node.value if isinstance(node, ast.Constant) and isinstance(node.value, str) else ""
 
 

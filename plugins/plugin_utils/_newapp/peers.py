@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""The services that an app calls: those that it called here, and those whose libraries it has and whose place its
-variables say. Pure."""
+"""The services that an app calls: those that it called here, those whose libraries it has and whose place its variables
+say, and those whose place is written into its code. Pure."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlsplit
 
 from .._display.text import listed
 from .draft import Draft, mapping
@@ -67,6 +69,30 @@ def ask(draft: Draft, app: Imported) -> None:
             f"{listed([_shown(item) for item in named], 4)} says where, under environment, or under secrets where "
             "a password is in it; and can the host reach it?"
         )
+    _written(draft, known)
+
+
+def _written(draft: Draft, known: Sequence[str]) -> None:
+    """Ask which of a service a host has, where the code itself says where one is; `known`: what was asked about."""
+    hosts = {peer.rpartition(":")[0] or peer for peer in known}
+    for service in dict.fromkeys(service for service, _, _ in draft.hints.addresses):
+        found = [item for item in draft.hints.addresses if item[0] == service and _host(item[1]) not in hosts]
+        shown = [f"{at} ({place})" for _, at, place in found]
+        if shown:
+            draft.ask(
+                f"which {service} is it to use on a host? The code itself says where one is: {listed(shown, 3)}. One "
+                "on the host is that host's alone, and every generation of the app shares it; what the code reads as "
+                f'os.environ["{_VARIABLES[service]}"] is set under environment, or under secrets where a password is '
+                "in it"
+            )
+
+
+_VARIABLES: Final = {"Redis": "REDIS_URL", "RabbitMQ": "AMQP_URL"}
+
+
+def _host(address: str) -> str:
+    """The host of an address, or of a URL."""
+    return (urlsplit(address).hostname or "localhost") if "://" in address else address
 
 
 def _is_place(service: str, name: str) -> bool:

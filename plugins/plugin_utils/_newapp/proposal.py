@@ -454,7 +454,21 @@ def _into_working_folder(draft: Draft, paths: Sequence[str], database: bool) -> 
 
 
 def _names(draft: Draft, app: Imported) -> None:
-    """The name that it was asked by here, and the question by which ones users will."""
+    """The name that it was asked by here, whether by https, and the question by which ones users will."""
+    if app.https:
+        draft.put(
+            "scheme",
+            "https",
+            "its pages lead to https of themselves, so that checks and load ask as a proxy does that takes https off; "
+            "one on another machine has to be in gunicorn: {forwarded_allow_ips: ...}",
+        )
+    insisting = [page.path for page in app.pages if page.insists]
+    if insisting:
+        draft.ask(
+            f"how is it told that a proxy takes https off? {listed(insisting, 3)} leads to https of itself, with "
+            "X-Forwarded-Proto: https as without (SECURE_PROXY_SSL_HEADER of Django): let its settings take that "
+            "header, and put scheme: https"
+        )
     if app.host not in ("", LOCAL):
         draft.put("host", app.host, "the first name that its settings allow; checks and load ask for it, as users do")
     if app.kind == "django" and app.pages and all(page.status == 400 for page in app.pages):

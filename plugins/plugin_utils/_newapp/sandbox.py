@@ -413,6 +413,7 @@ def read(answer: Json, place: Place) -> Imported:
         databases=tuple(dict.fromkeys(_address(uri, place) for uri in config.get("databases", ()))),
         other_host=answer.get("other_host"),
         host=str(answer.get("host", "")),
+        https=bool(answer.get("https")),
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
         temporary=dict(config.get("temporary", {})),

@@ -76,12 +76,12 @@ class Hints:
     runs them, "" where nobody knows: (folder, command). `prepares` prepare a release; what `before` is for, which the
     server's line runs too, is not known. `given` are the variables that a person gave. `written`: what is secret and
     is written into the code: (name, FILE:LINE). `temporary`: what the code sets to a temporary folder: (name, path,
-    FILE:LINE). `sessions`: where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it
-    takes its settings from, whatever they are called (FLASK for FLASK_SECRET_KEY). `asked`: variables that the code
-    names where it asks for one, with the first place (FILE:LINE). `instance_files`: of settings, in
-    Flask's instance folder. `collects`: which file collects Django's static files, "" where none does. `kept`: the
-    names of variables that a file gives a value to which stays there, with that file. `hooks`: those of Gunicorn that
-    a file of settings of its own has, by that file.
+    FILE:LINE). `addresses`: where the code itself says that a service is: (Redis, address, FILE:LINE). `sessions`:
+    where the code uses what needs a session (FILE:LINE). `prefixes`: of the variables that it takes its settings from,
+    whatever they are called (FLASK for FLASK_SECRET_KEY). `asked`: variables that the code names where it asks for one,
+    with the first place (FILE:LINE). `instance_files`: of settings, in Flask's instance folder. `collects`: which file
+    collects Django's static files, "" where none does. `kept`: the names of variables that a file gives a value to
+    which stays there, with that file. `hooks`: those of Gunicorn that a file of settings of its own has, by that file.
     """
 
     candidates: tuple[Candidate, ...] = ()
@@ -97,6 +97,7 @@ class Hints:
     given: Mapping[str, str] = field(default_factory=dict)
     written: tuple[tuple[str, str], ...] = ()
     temporary: tuple[tuple[str, str, str], ...] = ()
+    addresses: tuple[tuple[str, str, str], ...] = ()
     sessions: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
     asked: Mapping[str, str] = field(default_factory=dict)
@@ -140,7 +141,8 @@ class Error:
 
 @dataclass(frozen=True)
 class Page:
-    """What one path answered. `status` is None when it took too long; `ms` is the time that it took the first time."""
+    """What one path answered. `status` is None when it took too long; `ms` is the time that it took the first time.
+    `insists`: it leads to https of itself, even where it is asked as a proxy asks that takes it off."""
 
     path: str
     status: int | None
@@ -148,6 +150,7 @@ class Page:
     type: str = ""
     bytes: int = 0
     error: str = ""
+    insists: bool = False
 
 
 @dataclass(frozen=True)
@@ -178,7 +181,8 @@ class Imported:
     project), moved (what another file became) or gone; `written_at`: FILE:LINE of its code that did.
     `rules`: how many addresses an app of Flask's kind answers to; None of any other.
     `host`: the name that it was asked by. `other_host`: what its pages answer where they are asked for by a name that
-    nobody told the app; None where that is the same.
+    nobody told the app; None where that is the same. `https`: they lead to https of themselves unless they are asked
+    as a proxy asks that takes it off.
     `required`: variables that it cannot be imported without, with the values that were given here.
     `setup`: the command of its own that made the tables which its pages lacked; `made`: the databases that hold them.
     `commands`: those that the program of its framework has for it (`db upgrade`), each with its options.
@@ -207,6 +211,7 @@ class Imported:
     databases: tuple[str, ...] = ()
     other_host: int | None = None
     host: str = ""
+    https: bool = False
     debug: bool = False
     has_secret_key: bool | None = None
     temporary: Mapping[str, str] = field(default_factory=dict)

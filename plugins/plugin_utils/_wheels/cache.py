@@ -40,6 +40,15 @@ def store(cache: Path, path: Path, name: str = "", version: str = "") -> Wheel:
     return Wheel(name, version, path.name, sha256, target.stat().st_size, str(target.absolute()))
 
 
+def by_hash(cache: Path, digests: Iterable[str]) -> Path | None:
+    """A file that was kept before and has one of these sha256, when it is still whole."""
+    for folder in (cache / "wheels" / digest for digest in digests):
+        for path in sorted(folder.glob("[!.]*")):
+            if sources.file_digest(path) == folder.name:
+                return path
+    return None
+
+
 def built_path(cache: Path, key: str, platform: Platform | None) -> Path:
     """Where it is kept what a source was built into; a pure wheel counts for every platform."""
     return cache / "built" / (f"{key}-{platform.key}.json" if platform else f"{key}.json")
@@ -142,6 +151,7 @@ __all__ = [
     "built",
     "built_of_app",
     "built_path",
+    "by_hash",
     "digest",
     "mtime",
     "own",

@@ -25,18 +25,27 @@ def remade(label: str) -> str:
     return f"make it again with `{command}`" if command else "make it again"
 
 
-def lacks(label: str, name: str, owner: str, python: str, wanted: str = "") -> BadLock:
-    """The error for a lock without what something in it needs: mostly one that was made for another Python. `wanted`:
-    the Pythons that the project is for, by its requires-python."""
-    if excludes(wanted, python):
-        return BadLock(
-            f"{label}: it is for Python {wanted} (requires-python of the project), and Python {python} is what it is "
-            f"to run with, for which it lacks {name}, which {owner} needs; have headcount_python name a Python "
-            f"{wanted} of the host (--python of new-app: one of this machine)"
-        )
+def lacks(label: str, name: str, owner: str, python: str) -> BadLock:
+    """The error for a lock without what something in it needs: mostly one that was made for another Python."""
     return BadLock(
         f"{label}: {name} is needed by {owner} with Python {python} and is not in the lock; make the lock again with "
         f"that Python, {CHOOSE}"
+    )
+
+
+_SAYS = re.compile(r"\s*(requires-python|python)\s*=")
+
+
+def check_python(folder: Path, told: Declared, python: str) -> None:
+    """Raise BadLock where a project that has a complete lock says that it is for other Pythons."""
+    if not told.complete or not excludes(told.python, python):
+        return
+    lines = (folder / "pyproject.toml").read_text(encoding="utf-8").splitlines()
+    at = next((number for number, line in enumerate(lines, 1) if _SAYS.match(line)), 1)
+    raise BadLock(
+        f"pyproject.toml:{at}: the project is for Python {told.python}, and so is {told.label}, and Python {python} is "
+        f"what it is to run with; have headcount_python name a Python {told.python} of the host (--python of new-app: "
+        "one of this machine)"
     )
 
 
@@ -89,4 +98,4 @@ def _again(truth: Declared, other: Declared) -> str:
     return fix if follows else f"{fix}, or say that {truth.label} counts alone with source.requirements"
 
 
-__all__ = ["agree", "excludes", "lacks", "remade"]
+__all__ = ["agree", "check_python", "excludes", "lacks", "remade"]

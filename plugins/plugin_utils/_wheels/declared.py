@@ -28,6 +28,7 @@ from .._source.requirements import (
     optional_requirements,
     own_requirements,
     pipfile_requirements,
+    poetry_range,
     says_requirements,
 )
 from . import indexes
@@ -74,8 +75,16 @@ def declared(
         overrides=tuple(map(str, uv.get("override-dependencies", []))),
         indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
         absent=_absent(told, found) if tree else (),
-        python=str(table_of(told, "project").get("requires-python") or ""),
+        python=_pythons(told),
     )
+
+
+def _pythons(told: Json) -> str:
+    """The Pythons that a project says it is for; "" where it does not, or in words that have no specifier."""
+    own = table_of(told, "project").get("requires-python")
+    said = table_of(told, "tool", "poetry", "dependencies").get("python", "")
+    text = str(said.get("version", "") if isinstance(said, Mapping) else said)
+    return str(own or (poetry_range(text, "python") if re.match(r"[\^~<>][^|]*$", text) else ""))
 
 
 def _absent(told: Json, found: Declared) -> tuple[str, ...]:

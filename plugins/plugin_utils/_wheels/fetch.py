@@ -140,7 +140,10 @@ class Fetching:
         return f"\nhint: {done.stderr.partition('hint: ')[2]}" if refuses(done.stderr) else ""
 
     def fetched(self, direct: Direct) -> Path:
-        """The file at the URL of a distribution that is no index's."""
+        """The file at the URL of a distribution that is no index's; one whose hash is known is fetched once."""
+        known = cached.by_hash(self.cache, direct.hashes)
+        if known is not None:
+            return known
         out = Path(tempfile.mkdtemp(prefix="url-", dir=self.work))
         words: list[str | Path] = [*pip(), "download", "--no-deps", "--progress-bar", "off", "--dest", out]
         done = run([*words, direct.value], DOWNLOAD_SECONDS, cwd=self.work, extra_env=self.environment())
@@ -205,10 +208,9 @@ class Fetching:
     def from_source(self, pin: Pinned) -> Wheel | HostBuild:
         """A distribution that has no wheel for the platform: built here when that gives a pure wheel."""
         what = f"{pin.name} {pin.version}"
-        for digest in pin.hashes:
-            known = cached.built(self.cache, digest, None) or cached.built(self.cache, digest, self.platform)
-            if known:
-                return known
+        known = self.built_before(pin.hashes)
+        if known:
+            return known
         out = Path(tempfile.mkdtemp(prefix="source-", dir=self.work))
         said = self._pip_download([pin], out, binary=False) or ""
         files = [path for path in out.iterdir() if path.is_file()]
@@ -276,9 +278,14 @@ class Fetching:
         newer = self._newer(pin)
         return f" ({newer} is the oldest after it that has a wheel)" if newer else ""
 
+    def built_before(self, digests: Sequence[str]) -> Wheel | None:
+        """The wheel that one of the sources with these sha256 was built into before, for the platform."""
+        found = (cached.built(self.cache, digest, on) for digest in digests for on in (None, self.platform))
+        return next(filter(None, found), None)
+
     def built(self, sdist: Wheel, what: str) -> Wheel | HostBuild:
         """An sdist built here when that gives a pure wheel, else what a host needs to build it."""
-        known = cached.built(self.cache, sdist.sha256, None) or cached.built(self.cache, sdist.sha256, self.platform)
+        known = self.built_before((sdist.sha256,))
         if known:
             return known
         out = Path(tempfile.mkdtemp(prefix="build-", dir=self.work))

@@ -39,7 +39,7 @@ from . import indexes, kept, sources
 from .archives import missing, pack, pack_tree
 from .commits import Commits, known_set
 from .conflicts import lines_about
-from .contradictions import lacks
+from .contradictions import check_python, lacks
 from .declared import Declared, declared, project_sources
 from .fetch import Fetching, accept
 from .files import shipped
@@ -267,6 +267,7 @@ class _Gathering(Fetching):
             self._form = form.words
             self._note(*(f"{what}: {words}" for words in unread(folder)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
+            check_python(folder, self._told, self.platform.python)
             app = None if form.is_tree else self._built_app(source, source_id, folder)
             files = shipped(folder, source.include, what)
             self._note(*(files.notes if source.kind == "git" else ()))  # those of a folder are told without gathering
@@ -379,6 +380,9 @@ class _Gathering(Fetching):
     def _archive(self, direct: Direct, path: Path) -> Wheel:
         """A wheel or an sdist by its path or URL."""
         if direct.kind == "url":
+            known = self.built_before(direct.hashes)
+            if known:
+                return known
             path = self.fetched(direct)
         elif not path.is_file():
             raise BadSource(f"{direct.describe()}: there is no such file or folder on the controller")
@@ -465,7 +469,7 @@ class _Gathering(Fetching):
         extra = [str(canonicalize_name(Requirement(item).name)) for item in self.extra]
         locked = [*self._told.pins, *(Pinned(name, "", ()) for name in self._local)]
         for name, owner in outside(locked, self._via, app if app in self._local else None, extra).items():
-            raise lacks(self._label(), name, owner, self.platform.python, self._told.python)
+            raise lacks(self._label(), name, owner, self.platform.python)
 
     def _gives_way(self, what: str, where: str, text: str, extra: Mapping[str, str]) -> bool:
         """Whether a declared version of the server is another one than the plan's, which is then taken and told."""

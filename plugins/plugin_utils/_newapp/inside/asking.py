@@ -15,7 +15,8 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
+from urllib.parse import urlsplit
 
 from .tables import heard, words_of
 
@@ -32,6 +33,22 @@ NOT_ASKED = re.compile(
 )
 
 
+class By(NamedTuple):
+    """How an app is asked: by which name, and whether through a proxy that takes https off and says so."""
+
+    host: str = LOCAL
+    https: bool = False
+
+
+class Reply(NamedTuple):
+    """What an app replied; `location`: where that leads."""
+
+    status: int
+    type: str
+    bytes: int
+    location: str
+
+
 class Route(TypedDict):
     """What can be asked for with GET and without arguments."""
 
@@ -40,7 +57,8 @@ class Route(TypedDict):
 
 
 class Answered(TypedDict):
-    """What a path answered: `status` is None when it took too long; `ms` is how long it took."""
+    """What a path answered: `status` is None when it took too long; `ms` is how long it took. `insists`: it leads to
+    https of itself."""
 
     path: str
     status: int | None
@@ -48,6 +66,7 @@ class Answered(TypedDict):
     bytes: int
     error: str
     ms: float
+    insists: bool
 
 
 class Cost(TypedDict):
@@ -149,8 +168,8 @@ def django_routes(resolver: Any, prefix: str) -> Iterator[tuple[str, object]]:
             yield prefix + route, item.name
 
 
-def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = LOCAL) -> tuple[int, str, int]:
-    """One GET as a WSGI server makes it: (status, type of the content, bytes)."""
+def ask(app: Callable[..., Iterable[bytes]], path: str, by: By) -> Reply:
+    """One GET as a WSGI server makes it."""
     said: list[tuple[str, list[tuple[str, str]]]] = []
 
     def start_response(status: str, headers: list[tuple[str, str]], exc_info: object = None) -> Callable[[bytes], None]:
@@ -164,18 +183,19 @@ def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = LOCAL) -> tu
         "PATH_INFO": where,
         "QUERY_STRING": query,
         "SERVER_NAME": "localhost",
-        "SERVER_PORT": "80",
-        "HTTP_HOST": host,
+        "SERVER_PORT": "443" if by.https else "80",
+        "HTTP_HOST": by.host,
         "HTTP_USER_AGENT": "headcount",
         "REMOTE_ADDR": "127.0.0.1",
         "SERVER_PROTOCOL": "HTTP/1.1",
         "wsgi.version": (1, 0),
-        "wsgi.url_scheme": "http",
+        "wsgi.url_scheme": "https" if by.https else "http",
         "wsgi.input": io.BytesIO(),
         "wsgi.errors": sys.stderr,
         "wsgi.multithread": True,
         "wsgi.multiprocess": True,
         "wsgi.run_once": False,
+        **(_BY_PROXY if by.https else {}),
     }
     size = 0
     answer = app(environ, start_response)
@@ -191,13 +211,36 @@ def ask(app: Callable[..., Iterable[bytes]], path: str, host: str = LOCAL) -> tu
     if not said:
         raise ValueError("the app never called start_response")
     status, headers = said[-1]
-    kinds = [value for name, value in headers if name.lower() == "content-type"]
-    return int(status.split()[0]), (kinds[0] if kinds else "").partition(";")[0].strip().lower(), size
+    known = {name.lower(): value for name, value in reversed(headers)}
+    kind = known.get("content-type", "").partition(";")[0].strip().lower()
+    return Reply(int(status.split()[0]), kind, size, known.get("location", ""))
 
 
-def ask_all(app: Any, routes: list[Route], seconds: float, host: str = LOCAL) -> list[Answered]:
-    """What each route answers, asked by the name `host`, as far as `seconds` reach: health first, then `/`, then the
-    short ones."""
+_BY_PROXY = {"HTTP_X_FORWARDED_PROTO": "https", "HTTP_X_FORWARDED_FOR": "192.0.2.1"}
+
+
+def leads_to_https(path: str, reply: Reply) -> bool:
+    """Whether all that a page says is that users are to come to it by https."""
+    to = urlsplit(reply.location)
+    same = (to.path or "/", to.query) == (urlsplit(path).path, urlsplit(path).query)
+    return reply.status in (301, 302, 307, 308) and to.scheme == "https" and same
+
+
+def ask_as_users(app: Any, routes: list[Route], seconds: float, by: By) -> tuple[list[Answered], By]:
+    """What each route answers, and how it was asked: where pages insist on https, as a proxy that takes it off does,
+    unless that changes nothing."""
+    found = ask_all(app, routes, seconds, by)
+    insisting = [item["path"] for item in found if item["insists"]]
+    if not insisting:
+        return found, by
+    by_https = by._replace(https=True)
+    again = ask_all(app, routes, seconds, by_https)
+    still = [item["path"] for item in again if item["insists"]]
+    return (again, by_https) if len(still) < len(insisting) else (found, by)
+
+
+def ask_all(app: Any, routes: list[Route], seconds: float, by: By) -> list[Answered]:
+    """What each route answers, as far as `seconds` reach: health first, then `/`, then the short ones."""
     end = own_seconds() + seconds
     wanted = [route for route in routes if not NOT_ASKED.search(route["path"])]
     if not any(route["path"] == "/" for route in wanted):
@@ -212,17 +255,19 @@ def ask_all(app: Any, routes: list[Route], seconds: float, host: str = LOCAL) ->
             if left <= 0:
                 break
             failures.clear()
-            found.append(_asked(app, route["path"], min(left, PATH_SECONDS), failures, host))
+            found.append(_asked(app, route["path"], min(left, PATH_SECONDS), failures, by))
     return found
 
 
-def _asked(app: Any, path: str, seconds: float, failures: list[BaseException], host: str) -> Answered:
+def _asked(app: Any, path: str, seconds: float, failures: list[BaseException], by: By) -> Answered:
     """What a path answers within `seconds`; `failures` are what the app itself turned into an answer."""
     begin = own_seconds()
-    item: Answered = {"path": path, "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0}
+    item: Answered = {"path": path, "status": None, "type": "", "bytes": 0, "error": "", "ms": 0.0, "insists": False}
     try:
         with within(seconds, f"GET {path}"):
-            item["status"], item["type"], item["bytes"] = ask(app, path, host)
+            reply = ask(app, path, by)
+            item["status"], item["type"], item["bytes"], _ = reply
+            item["insists"] = leads_to_https(path, reply)
         if failures and (item["status"] or 0) >= 500:
             item["error"] = words_of(failures[-1])
     except TooLong as error:
@@ -233,7 +278,7 @@ def _asked(app: Any, path: str, seconds: float, failures: list[BaseException], h
     return item
 
 
-def weigh(app: Any, paths: list[str], seconds: float, host: str = LOCAL) -> list[Cost]:
+def weigh(app: Any, paths: list[str], seconds: float, by: By) -> list[Cost]:
     """CPU and wall time of requests, one after the other on one thread, path by path in turn for `seconds`.
 
     A wait counts only where the thread gave the processor away by itself: a busy machine makes everything take longer,
@@ -245,7 +290,7 @@ def weigh(app: Any, paths: list[str], seconds: float, host: str = LOCAL) -> list
         for path in paths:
             before = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw
             wall, cpu = time.perf_counter(), time.thread_time()
-            ask(app, path, host)
+            ask(app, path, by)
             cpu, wall = time.thread_time() - cpu, time.perf_counter() - wall
             waited = resource.getrusage(resource.RUSAGE_THREAD).ru_nvcsw > before
             samples[path].append((cpu * 1000, max(0.0, wall - cpu) * 1000 if waited else 0.0))
@@ -263,14 +308,14 @@ def weigh(app: Any, paths: list[str], seconds: float, host: str = LOCAL) -> list
     ]
 
 
-def elsewhere(app: Any, asked: list[Answered]) -> int | None:
+def elsewhere(app: Any, asked: list[Answered], by: By) -> int | None:
     """What the first of the pages that tell of the app answers where it is asked for by a name which nobody told the
     app, a page that leads to a log in as well; None where that is what it answered before."""
     known = {item["path"]: item["status"] for item in asked}
     for path in [path for path in steady(asked) if known[path] != 400][:1]:
         try:
             with within(PATH_SECONDS, f"GET {path}"):
-                status = ask(app, path, "app.example.com")[0]
+                status = ask(app, path, by._replace(host="app.example.com")).status
         except BaseException:  # as in ask_all: the app's own business
             status = 500
         return None if status == known[path] else status

@@ -21,7 +21,7 @@ import sys
 import traceback
 from typing import Any, TypedDict
 
-from .asking import Answered, ask_all, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
+from .asking import Answered, By, ask_as_users, elsewhere, own_seconds, routes_of, rules_of, steady, weigh, within
 from .machine import of_the_machine
 from .offered import offered
 from .settings import host_of, settings_of
@@ -156,16 +156,16 @@ def look(asked: Asked, answer: Answer) -> None:
         instance_path=str(getattr(inner, "instance_path", "") or ""),
         commands=offered(inner, kind),
     )
-    routes, host = routes_of(app, kind), host_of(inner, kind)
-    answer.write(routes=routes, rules=rules_of(inner), host=host)
-    found = ask_all(app, routes, float(asked["ask_seconds"]), host)
+    routes, by = routes_of(app, kind), By(host_of(inner, kind))
+    answer.write(routes=routes, rules=rules_of(inner), host=by.host)
+    found, by = ask_as_users(app, routes, float(asked["ask_seconds"]), by)
     setup = set_up(inner, found, float(asked["ask_seconds"]))
     if setup:
         answer.write(setup={"command": setup, "made": databases_in(answer.seen.written)})
-        found = ask_all(app, routes, float(asked["ask_seconds"]), host)
-    answer.write(stage="weigh", asked=found, other_host=elsewhere(app, found))
+        found, by = ask_as_users(app, routes, float(asked["ask_seconds"]), by)
+    answer.write(stage="weigh", asked=found, https=by.https, other_host=elsewhere(app, found, by))
     with within(float(asked["weigh_seconds"]) + 30, "the weighing"):
-        weighed = weigh(app, steady(found), float(asked["weigh_seconds"]), host)
+        weighed = weigh(app, steady(found), float(asked["weigh_seconds"]), by)
     answer.write(stage="done", weighed=weighed)
 
 

@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from types import FrameType
 from typing import Any, TypedDict
 
+from .otherwise import otherwise
+
 # Libraries that read the environment in the project's place.
 READERS = ("decouple", "environs", "environ", "dotenv", "starlette", "dynaconf", "envparse", "prettyconf")
 # Modules of a framework that do.
@@ -71,14 +73,14 @@ class Seen:
         """Whether code of this file is the project's own."""
         return not filename.startswith("<") and os.path.realpath(filename).startswith(self.project)
 
-    def place(self, frame: FrameType | None) -> str | None:
-        """FILE:LINE of the project's own code that asks from `frame`, by itself or through a reader of settings."""
+    def asking(self, frame: FrameType | None) -> FrameType | None:
+        """The project's own code that asks from `frame`, by itself or through a reader of settings."""
         for _ in range(16):
             if frame is None:
                 return None
             filename = frame.f_code.co_filename
             if self.is_own(filename):
-                return f"{os.path.realpath(filename)}:{frame.f_lineno}"
+                return frame
             module = str(frame.f_globals.get("__name__", ""))
             name = "os" if module in READS else module.partition(".")[0]
             if name not in (*READERS, "os", "_collections_abc", "collections", "functools", "typing", "__main__"):
@@ -90,14 +92,16 @@ class Seen:
         """Note a variable that was asked for; `default` is Ellipsis where none was named."""
         if not isinstance(name, str) or NOT_SETTINGS.match(name):
             return
-        place = self.place(sys._getframe(2))
-        if place is None:
+        frame = self.asking(sys._getframe(2))
+        if frame is None:
             return
+        place = f"{os.path.realpath(frame.f_code.co_filename)}:{frame.f_lineno}"
+        default = otherwise(name, frame) or default if default is None or default == "" else default
         known = self.variables.setdefault(name, {"places": [], "default": None, "there": there, "bare": False})
         known["bare"] = known["bare"] or (default is ... and not there)
         if place not in known["places"]:
             known["places"] = [*known["places"], place][:8]
-        if isinstance(default, (str, int, float, bool)) and known["default"] is None:
+        if isinstance(default, (str, int, float, bool, os.PathLike)) and known["default"] is None:
             known["default"] = str(default)
 
     def event(self, name: str, arguments: tuple[Any, ...]) -> None:

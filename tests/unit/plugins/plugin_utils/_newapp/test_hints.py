@@ -314,6 +314,15 @@ def test_the_hooks_of_a_file_that_gunicorn_is_given_are_seen(tmp_path: Path, lin
     assert (found.hooks, found.timeout) == ({"deploy/server.py": ("child_exit",)}, 90)
 
 
+def test_a_file_of_settings_that_a_unit_gives_to_gunicorn_is_read_too(tmp_path: Path) -> None:
+    (tmp_path / "deploy").mkdir()
+    (tmp_path / "deploy/server.py").write_text("timeout = 90\nbind = '127.0.0.1:8100'\n", encoding="utf-8")
+    unit = "[Service]\nExecStart=/srv/venv/bin/gunicorn -c /srv/shop/deploy/server.py shop:app\n"
+    (tmp_path / "shop.service").write_text(unit, encoding="utf-8")
+    found = hints.read(tmp_path, ["deploy/server.py", "shop.service"])
+    assert (found.timeout, found.listen) == (90, "127.0.0.1:8100")
+
+
 def test_the_variables_that_code_asks_for_are_told_with_their_first_place(tmp_path: Path) -> None:
     asks = "import os\ndef page():\n    return os.environ['SHOP_PREFIX']\n"
     files = {"shop/links.py": asks, "shop/more.py": asks, "tests/test_shop.py": asks.replace("PREFIX", "TEST")}

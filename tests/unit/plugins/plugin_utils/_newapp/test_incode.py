@@ -9,6 +9,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.incode 
     asked,
     instance_files,
     prefixes,
+    services,
     sessions,
     written,
 )
@@ -103,3 +104,49 @@ def test_a_file_of_settings_in_the_instance_folder() -> None:
 )  # fmt: skip
 def test_the_variables_that_code_asks_for_by_name_whenever_it_runs(code: str, found: list[tuple[str, int]]) -> None:
     assert sorted(asked(code)) == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("code", "service", "address"),
+    [
+        ("import redis\nr = redis.Redis(host='localhost', port=6379)", "Redis", "localhost"),
+        ("from redis import Redis\nr = Redis('cache', 6379)", "Redis", "cache"),
+        ("import redis\nr = redis.StrictRedis(decode_responses=True)", "Redis", "localhost"),
+        (
+            "from redis import Redis\ndef make():\n  return Redis.from_url('redis://:pw0rd@cache/1')",
+            "Redis",
+            "redis://***@cache/1",
+        ),
+        ("app.config.from_mapping(CELERY={'broker_url': 'redis://localhost'})", "Redis", "redis://localhost"),
+        ("celery = Celery(__name__, broker='amqp://guest@mq//')", "RabbitMQ", "amqp://***@mq//"),
+        ("limiter = Limiter(storage_uri='rediss://cache:6380')", "Redis", "rediss://cache:6380"),
+        ("import pika\nc = pika.BlockingConnection(pika.ConnectionParameters('localhost'))", "RabbitMQ", "localhost"),
+        ("class Config:\n  CACHE_REDIS_HOST = 'redis'", "Redis", "redis"),
+        ("RABBITMQ_HOST: str = 'mq'", "RabbitMQ", "mq"),
+    ],
+)
+def test_a_service_whose_place_the_code_says_is_found(code: str, service: str, address: str) -> None:
+    assert services(f"{code}\n") == [(service, address, 1 + code.count("\n"))]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import redis\nr = redis.Redis(host=os.environ['REDIS_HOST'])",
+        "import redis\nr = redis.Redis(host=os.getenv('REDIS_HOST', 'localhost'))",
+        "import redis\nr = redis.from_url(os.environ.get('REDIS_URL') or 'redis://localhost')",
+        "import redis\nr = redis.Redis(connection_pool=pool)",
+        "import redis\nr = redis.Redis(unix_socket_path='/run/redis.sock')",
+        "import redis\nr = redis.Redis(**settings)",
+        "import redis\nr = redis.Redis(*where)",
+        "from flask_shop import Redis\nr = Redis()",
+        "url = app.config.get('REDIS_URL', 'redis://localhost')",
+        "class TestConfig:\n  REDIS_URL = 'redis://localhost'",
+        "OF_VARIABLES = {'REDIS_HOST': 'SHOP_REDIS_HOST'}",
+        "@click.option('--url', default='redis://localhost')\ndef work(url):\n  pass",
+        "help('say redis://localhost for the one here')",
+        "def broken(:",
+    ],
+)
+def test_what_says_nothing_of_its_place_or_leaves_it_to_the_environment_is_not_told(code: str) -> None:
+    assert services(f"{code}\n") == []

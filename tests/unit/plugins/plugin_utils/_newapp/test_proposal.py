@@ -68,6 +68,30 @@ def test_an_entry_goes_live_as_it_is() -> None:
     assert not any(question.must for question in found.questions)
 
 
+def test_an_app_that_insists_on_https_is_asked_as_its_users_do() -> None:
+    found = proposal(replace(APP, https=True))
+    assert found.entry["scheme"] == "https"
+    assert "forwarded_allow_ips" in found.comments["scheme"]
+    assert "scheme" not in proposal().entry
+
+
+def test_one_that_does_not_hear_the_proxy_is_asked_about() -> None:
+    found = proposal(replace(APP, pages=(Page("/", 301, insists=True), Page("/healthz", 200))))
+    assert "how is it told that a proxy takes https off? / leads to https of itself" in questions(found)
+    assert "scheme" not in found.entry
+    assert "https" not in questions(proposal())
+
+
+def test_a_service_whose_place_the_code_says_is_asked_about_once() -> None:
+    hints = Hints(addresses=(("Redis", "localhost", "shop.py:3"), ("Redis", "redis://cache/1", "tasks.py:7")))
+    asked = questions(proposal(hints=hints))
+    assert "which Redis is it to use on a host? The code itself says where one is: localhost (shop.py:3)" in asked
+    assert "redis://cache/1 (tasks.py:7)" in asked
+    called = questions(proposal(replace(APP, peers=("localhost:6379",)), hints))
+    assert "says where one is: redis://cache/1 (tasks.py:7). One" in called
+    assert "which Redis" not in questions(proposal(replace(APP, peers=("localhost:6379", "cache:6379")), hints))
+
+
 def test_each_value_has_its_reason_in_the_text() -> None:
     text = render.text(proposal(), heading=["Written here."])
     assert "taken as a tree: it has requirements.txt" in text

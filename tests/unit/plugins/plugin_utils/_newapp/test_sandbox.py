@@ -86,6 +86,71 @@ def test_an_app_whose_pages_lead_to_a_log_in_is_asked_by_another_name_too(at: Pl
     assert imported(at, f"NAMES = ('localhost', 'app.example.com')\n{text}").other_host is None
 
 
+INSISTS = (
+    "def app(environ, start_response):\n"
+    "    path = environ['PATH_INFO']\n"
+    "    if {secure} or path == '/ping':\n"
+    "        start_response('200 OK', [('Content-Type', 'text/plain')])\n"
+    "    else:\n"
+    "        start_response({status!r}, [('Location', 'https://' + environ['HTTP_HOST'] + {to})])\n"
+    "    return []\n"
+)
+BY_SCHEME = "environ['wsgi.url_scheme'] == 'https'"
+BY_HEADER = "environ.get('HTTP_X_FORWARDED_PROTO') == 'https'"
+
+
+@pytest.mark.parametrize("secure", [BY_SCHEME, BY_HEADER])
+@pytest.mark.parametrize("status", ["301 Moved Permanently", "302 Found"])
+def test_pages_that_lead_to_https_of_themselves_are_asked_as_through_a_proxy(
+    at: Place, secure: str, status: str
+) -> None:
+    found = imported(at, INSISTS.format(secure=secure, status=status, to="path"))
+    assert found.https
+    assert {page.status for page in found.pages} == {200}
+    assert found.other_host is None
+
+
+@pytest.mark.parametrize(
+    ("secure", "to"),
+    [
+        pytest.param("False", "path", id="whatever the proxy says"),
+        pytest.param(BY_SCHEME, "'/login'", id="to a log in"),
+        pytest.param(BY_SCHEME, "path + 'de/'", id="to another page"),
+    ],
+)
+def test_pages_that_lead_elsewhere_by_https_do_not_insist_on_it(at: Place, secure: str, to: str) -> None:
+    found = imported(at, INSISTS.format(secure=secure, status="302 Found", to=to))
+    assert not found.https
+    assert {page.path: (page.status, page.insists) for page in found.pages}["/"] == (302, secure == "False")
+
+
+@pytest.mark.parametrize(
+    ("code", "default"),
+    [
+        ("X = os.environ.get('X') or 'dev'", "dev"),
+        ("X = os.getenv('X', None) or 'dev'", "dev"),
+        ("X = os.environ.get('X', '') or 5", "5"),
+        ("X = os.environ.get(\n    'X'\n) or (\n    'dev'\n)", "dev"),
+        ("X = os.environ.get('Y') or os.environ.get('X') or 'dev'", "dev"),
+        (
+            "HERE = 'var'\nclass Config:\n    X = os.getenv('X') or 'sqlite:///' + os.path.join(HERE, 'a.db')",
+            "sqlite:///var/a.db",
+        ),
+        ("def make(folder):\n    return os.getenv('X') or f'{folder}/a'\nmake('var')", "var/a"),
+        ("X = os.environ.get('X', 'named') or 'dev'", "named"),
+        ("X = os.environ.get('X') or os.urandom(8)", None),
+        ("X = os.environ.get('X') or None", None),
+        ("X = os.environ.get('X'); Y = os.environ.get('Y') or 'dev'", None),
+        ("Y = 'X' in os.environ or 'dev'", None),
+        ("X = os.environ.get('X') or missing", None),
+    ],
+)
+def test_what_is_taken_where_a_variable_is_not_set_is_its_default(at: Place, code: str, default: str | None) -> None:
+    found = imported(at, f"import os\n{code}\n{WSGI.format(name='app')}")
+    (variable,) = (item for item in found.variables if item.name == "X")
+    assert (variable.default, variable.bare) == (default, False)
+
+
 def test_a_missing_variable_is_named_with_its_place(at: Place) -> None:
     found = imported(at, "import os\nX = os.environ.get('UNUSED')\nURL = os.environ['SHOP_URL']\n")
     assert not found.found

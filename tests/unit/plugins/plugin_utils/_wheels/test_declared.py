@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import declared, sources
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.contradictions import lacks
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.contradictions import check_python, lacks
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.lockfiles import Direct, direct_of
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.locks import Pinned
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadLock, BadSource
@@ -655,16 +656,34 @@ def test_a_lock_that_lacks_something_names_the_python_that_needs_it() -> None:
     )
 
 
-@pytest.mark.parametrize(("wanted", "rules_out"), [(">=3.13", True), (">=3.9", False), ("", False), ("3 or so", False)])
-def test_a_lock_for_other_pythons_names_these_as_the_cause(wanted: str, rules_out: bool) -> None:
-    said = str(lacks("uv.lock", "async-timeout", "redis", "3.11.2", wanted))
-    if not rules_out:
-        assert said == str(lacks("uv.lock", "async-timeout", "redis", "3.11.2"))
-        return
-    assert said == (
-        "uv.lock: it is for Python >=3.13 (requires-python of the project), and Python 3.11.2 is what it is to run "
-        "with, for which it lacks async-timeout, which redis needs; have headcount_python name a Python >=3.13 of the "
-        "host (--python of new-app: one of this machine)"
+@pytest.mark.parametrize("wanted", [">=3.9", "", "3 or so"])
+def test_a_lock_for_the_python_that_it_is_to_run_with_is_taken(tmp_path: Path, wanted: str) -> None:
+    check_python(tmp_path, declared.Declared("uv.lock", complete=True, python=wanted), "3.11.2")
+
+
+def test_what_is_no_complete_lock_says_nothing_of_the_python(tmp_path: Path) -> None:
+    check_python(tmp_path, declared.Declared("requirements.txt", python=">=3.13"), "3.11.2")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "line"),
+    [
+        ('[project]\nname = "shop"\nrequires-python = ">=3.13"\n', ">=3.13", 3),
+        ('[tool.poetry]\nname = "shop"\n[tool.poetry.dependencies]\npython = "^3.13"\n', ">=3.13,<4", 4),
+        ('[tool.poetry.dependencies]\npython = {version = "~3.13"}\n', ">=3.13,<3.14", 2),
+    ],
+)
+def test_a_lock_for_other_pythons_is_refused_with_where_the_project_says_so(
+    tmp_path: Path, text: str, wanted: str, line: int
+) -> None:
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    known = replace(declared.declared(tmp_path, tmp_path, environment()), label="uv.lock", complete=True)
+    with pytest.raises(BadLock) as caught:
+        check_python(tmp_path, known, "3.11.2")
+    assert str(caught.value) == (
+        f"pyproject.toml:{line}: the project is for Python {wanted}, and so is uv.lock, and Python 3.11.2 is what it "
+        f"is to run with; have headcount_python name a Python {wanted} of the host (--python of new-app: one of this "
+        "machine)"
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import functools
 import http.server
 import os
 import shutil
@@ -12,10 +13,10 @@ import tarfile
 import threading
 import zipfile
 from pathlib import Path
-from typing import Any, Sequence
+from typing import Any, ClassVar, Sequence
 
 import pytest
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import wheelhouse
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels import sources, wheelhouse
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import WheelhouseError
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.wheelhouse import Platform
 
@@ -559,6 +560,70 @@ def test_an_index_that_lets_nobody_in_is_told_although_uv_passes_over_it(
     assert f"the index http://{place} (pip's settings) answered {status} " in told
     assert told.endswith("(requirements.txt, line 2 has nclib==1.2)")
     assert "x7hq2" not in told
+
+
+class _Counting(http.server.SimpleHTTPRequestHandler):
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self) -> None:
+        self.asked.append(self.path)
+        super().do_GET()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Nothing."""
+
+
+SDIST = """
+import sys, zipfile
+from pathlib import Path
+def build_wheel(out, config_settings=None, metadata_directory=None):
+    with zipfile.ZipFile(Path(out) / "extra-1.0-py3-none-any.whl", "w") as archive:
+        archive.writestr("extra-1.0.dist-info/METADATA", "Metadata-Version: 2.1\\nName: extra\\nVersion: 1.0\\n")
+        about = "Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
+        archive.writestr("extra-1.0.dist-info/WHEEL", about)
+        archive.writestr("extra-1.0.dist-info/RECORD", "")
+    return "extra-1.0-py3-none-any.whl"
+"""
+
+
+@pytest.mark.parametrize("kept", ["wheel", "source", "built"])
+def test_what_a_url_with_a_hash_names_is_fetched_once(
+    tmp_path: Path, links: Path, monkeypatch: pytest.MonkeyPatch, kept: str
+) -> None:
+    served = tmp_path / "served"
+    served.mkdir()
+    if kept == "wheel":
+        public(served, "extra", "1.0")
+    else:
+        table = '[build-system]\nrequires = []\nbuild-backend = "backend"\nbackend-path = ["."]\n'
+        with tarfile.open(served / "extra-1.0.tar.gz", "w:gz") as archive:
+            for name, text in (("pyproject.toml", table), ("backend.py", SDIST), ("PKG-INFO", "Name: extra\n")):
+                (tmp_path / name).write_text(text, encoding="utf-8")
+                archive.add(tmp_path / name, f"extra-1.0/{name}")
+    (file,) = served.iterdir()
+    digest = sources.file_digest(file)
+    monkeypatch.setattr(_Counting, "asked", [])
+    handler = functools.partial(_Counting, directory=str(served))
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    line = f"extra @ http://127.0.0.1:{server.server_port}/{file.name} --hash=sha256:{digest}\n"
+    app = tree(tmp_path / "app", {"requirements.txt": line, "app.py": "1\n"})
+    try:
+        first = gather(tmp_path, app)
+        (app / "app.py").write_text("2\n", encoding="utf-8")
+        if kept == "built":
+            shutil.rmtree(tmp_path / "cache" / "wheels" / digest)
+        second = gather(tmp_path, app)
+        (app / "requirements.txt").write_text(line.replace(digest, "0" * 64), encoding="utf-8")
+        with pytest.raises(WheelhouseError, match="its hash differs"):
+            gather(tmp_path, app)
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+    assert first.distributions == second.distributions == {"extra": "1.0", "gunicorn": "27.0.1"}
+    assert _Counting.asked == [f"/{file.name}"] * 2
 
 
 def test_a_configuration_of_gunicorn_in_the_project_is_told(tmp_path: Path, links: Path) -> None:
