@@ -102,10 +102,11 @@ def prepare(app: AppOnHost, number: int, commands: Sequence[Command]) -> Ran:
                     f"`{command.run}` was begun by {begun[command.key]['by']} at {begun[command.key]['since']}, and "
                     "nothing is known of its end: it is run again"
                 )
-            begin, since = app.instances.monotonic(), app.clock()
+            begin, built = app.instances.monotonic(), os.path.join(app.layout.generation(number), BUILT)
+            before = _files(built)
             kept.begin(command.key, command.run, str(app.run))
             _run(app, record, command, found, kept)
-            told += _made_unsaid(app.layout, number, command, since)
+            told += _made_unsaid(built, before, number, command)
             ran.append({"run": command.run, "seconds": round(app.instances.monotonic() - begin, 1)})
         if ran:
             app.log("prepared", generation=number, release=record.release, commands=ran, told=told or None)
@@ -120,13 +121,13 @@ def again(app: AppOnHost, number: int) -> None:
         prepare(app, number, [Command.from_dict({**one, "key": f"for each generation: {one['run']}"}) for one in own])
 
 
-def _made_unsaid(layout: Layout, number: int, command: Command, since: float) -> list[str]:
-    """What a command has made in a folder of the generation's own without saying so: no other one gets it."""
-    top = os.path.join(layout.generation(number), BUILT)
-    wrote = [] if command.own else _written(top, since)
+def _made_unsaid(built: str, before: Mapping[str, int], number: int, command: Command) -> list[str]:
+    """What a command has made in a folder of the generation's own, `built`, without saying so: no other one gets it.
+    `before`: the files that were there, as _files says."""
+    wrote = [] if command.own else [path for path, when in _files(built).items() if before.get(path) != when]
     if not wrote:
         return []
-    inside = os.path.relpath(wrote[0], top)
+    inside = os.path.relpath(wrote[0], built)
     return [
         f"`{command.run}` wrote {inside} in a folder of data.built, which is generation {number}'s alone, and it is "
         "not run again for the next one: where the app does not make that when it starts, declare the command with "
@@ -215,14 +216,16 @@ def _not_made(command: Command, layout: Layout, number: int, since: float) -> st
 
 def _written(data: str, since: float) -> list[str]:
     """The files below `data` that were written since then (epoch), the first few of the first MOST_FILES."""
-    found: list[str] = []
-    for path in islice(
-        (os.path.join(at, name) for at, _, names in os.walk(data) for name in sorted(names)), MOST_FILES
-    ):
+    return [path for path, when in _files(data).items() if when >= (since - 1) * 1e9][:NAMED_FILES]
+
+
+def _files(top: str) -> dict[str, int]:
+    """When the first MOST_FILES files below `top` were last written, in ns since the epoch."""
+    found: dict[str, int] = {}
+    for path in islice((os.path.join(at, name) for at, _, names in os.walk(top) for name in sorted(names)), MOST_FILES):
         with contextlib.suppress(OSError):
-            if os.lstat(path).st_mtime >= since - 1:
-                found.append(path)
-    return found[:NAMED_FILES]
+            found[path] = os.lstat(path).st_mtime_ns
+    return found
 
 
 def _how(state: UnitState, command: Command, record: GenerationRecord, seconds: float) -> str:

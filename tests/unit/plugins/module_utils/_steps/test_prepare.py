@@ -403,6 +403,13 @@ def test_what_is_made_in_a_generations_own_and_not_said_is_told(host: Host) -> N
     assert "`creates: static/gen/all.css`" in told
 
 
+def test_no_command_is_told_to_have_made_what_another_one_made_just_before(host: Host) -> None:
+    own = Path(host.layout.generation(1), "built/static/gen")
+    own.mkdir(parents=True)
+    (own / "all.css").touch()
+    assert prepare(host.app, 1, [command("flask db upgrade")])["told"] == []
+
+
 def test_a_host_that_tunes_itself_runs_what_each_generation_needs(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     own = Path(host.layout.generation(1), "built/static/gen")
     own.mkdir(parents=True)
