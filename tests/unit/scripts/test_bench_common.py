@@ -8,6 +8,7 @@ import argparse
 import json
 import subprocess
 import sys
+import threading
 import types
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,24 @@ def _bench(folder: Path, cells: list[Cell], **changes: Any) -> Bench:
 
 
 CELLS = [Cell("a/1", {"a": 1}), Cell("a/2", {"a": 2}), Cell("b/1", {"b": 1})]
+
+
+def test_where_time_is_no_measure_no_lane_waits_for_the_long_cell_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_turns, "TURN_SECONDS", -1.0)
+    done = threading.Event()
+
+    def work(cell: Cell, _: str) -> str:
+        if cell.name == "a/1":
+            return "after the others" if done.wait(5) else "alone"
+        if cell.name == "b/1":
+            done.set()
+        return "beside it"
+
+    bench = _bench(tmp_path, CELLS)
+    bench.run(work, lanes=("one", "two"))
+    assert bench.results()["a/1"].value == "after the others"
 
 
 def test_a_key_depends_on_the_inputs_and_on_nothing_else() -> None:
