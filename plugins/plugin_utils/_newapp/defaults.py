@@ -16,6 +16,7 @@ from .prepared import is_below
 from .survey import FILE_OF_SETTINGS, kept_at
 from .types import Imported, Variable
 
+_OF_USERS: Final = re.compile(r"(^|[_.])(UPLOAD\w*|MEDIA|ATTACHMENTS?)([_.]|$)", re.IGNORECASE)
 _KEEPS: Final = re.compile(
     r"(^|[_.])(STOR\w*|UPLOAD\w*|MEDIA|DATA|DATABASE|DB|FILES?|DOCUMENTS?|REPO\w*|BACKUPS?|ARCHIVES?|ATTACHMENTS?|CONTENT|"
     r"IMAGES?|PHOTOS?|WIKI|PAGES|EXPORTS?|IMPORTS?)([_.]|$)",
@@ -36,6 +37,17 @@ def kept_variables(draft: Draft) -> dict[str, str]:
         if TEMPORARY.match(item.default or "") and _keeps(item.name):
             name = str(item.default).rstrip("/").rpartition("/")[2]
             found[item.name] = f"{{data}}/{name}" if "." in name else f"{kept_at(item.name)}/"
+    return found
+
+
+def places_of_users(draft: Draft, led: Sequence[str]) -> dict[str, str]:
+    """The folders of the project that its settings name for what users send, with these settings; but for those that
+    are led elsewhere by now, and those in one of them."""
+    found: dict[str, str] = {}
+    for name, path in draft.app.within.items():
+        inside = not path.startswith(("./", "/")) and (draft.subject.is_tree or "/" in path)
+        if inside and _OF_USERS.search(name) and not is_below(f"{path}/", [*led, *(f"{place}/" for place in found)]):
+            found[path] = name
     return found
 
 

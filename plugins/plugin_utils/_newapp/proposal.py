@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from ...module_utils._declaration.app import Limits
@@ -21,7 +21,7 @@ from ...module_utils._release.runstwice import one_worker
 from .._display.text import listed, plural, visible
 from . import machine, outside, peers
 from .beside import is_clock, process_command, process_name
-from .defaults import ask_about_defaults, kept_variables, settings_file
+from .defaults import ask_about_defaults, kept_variables, places_of_users, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
 from .imports import distribution_of, guessed, words
 from .inside.asking import LOCAL
@@ -328,7 +328,9 @@ def _data(draft: Draft) -> None:
     paths = [path for path in draft.found.leads if local or app.written.get(path) != "sqlite"]
     led_by_now = [*paths, *draft.found.anew]
     paths += _beside(draft, [path_of(uri) for uri in local if not is_below(path_of(uri), led_by_now)])
-    _put_data(draft, paths)
+    users = places_of_users(draft, [*paths, *draft.found.anew])
+    paths += users
+    _put_data(draft, paths, users)
     _written(draft, [*paths, *led], [path_of(uri) for uri in local])
     outside.ask(draft)
     _homeless(draft, local, paths)
@@ -351,15 +353,16 @@ _TAKE_SQLITE: Final = frozenset(
 """Libraries by which an app may have a file for its database."""
 
 
-def _put_data(draft: Draft, paths: Sequence[str]) -> None:
-    """What of its data is declared: `paths` lead there, and folders that have to be there."""
+def _put_data(draft: Draft, paths: Sequence[str], users: Mapping[str, str]) -> None:
+    """What of its data is declared: `paths` lead there, and folders that have to be there. `users`: those of the paths
+    that settings name for what users send, with these."""
     environment = mapping(draft.entry.get("environment"))
     led = {name: value for name, value in kept_variables(draft).items() if environment.get(name) == value.rstrip("/")}
     made = [value.removeprefix("{data}/").rstrip("/") for value in led.values() if value.endswith("/")]
     built = [folder.rstrip("/") for folder in draft.found.anew]
     kept = {"paths": list(paths), "folders": list(dict.fromkeys([*draft.found.folders, *made])), "built": built}
     why = {
-        "paths": "it writes there, beside its code, which is read-only on a host; so it leads to the app's data",
+        "paths": _why_kept(paths, users),
         "folders": "made before its first start; kept",
         "built": f"it makes links into its own release in {listed([_with_place(draft, name) for name in built], 3)}: "
         "each generation has its own folder there, which goes with it",
@@ -368,6 +371,14 @@ def _put_data(draft: Draft, paths: Sequence[str]) -> None:
     if declared:
         draft.put("data", declared)
         draft.comments.update({f"data.{key}": why[key] for key in declared})
+
+
+def _why_kept(paths: Sequence[str], users: Mapping[str, str]) -> str:
+    """Why `paths` of the project lead to the app's data; `users`: as for _put_data."""
+    whys = ["it writes there"] if len(users) < len(paths) else []
+    if users:
+        whys.append(f"its settings name that for users' files ({listed(list(users.values()), 3)})")
+    return f"{', or '.join(whys)}, beside its code, which is read-only on a host; so it leads to the app's data"
 
 
 def _homeless(draft: Draft, local: Sequence[str], paths: Sequence[str]) -> None:

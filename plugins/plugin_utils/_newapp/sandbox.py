@@ -417,6 +417,7 @@ def read(answer: Json, place: Place) -> Imported:
         debug=bool(config.get("debug")),
         has_secret_key=config.get("secret_key"),
         temporary=dict(config.get("temporary", {})),
+        within=_in_project_by_name(config.get("within", {}), place),
         weak={name: (item["state"], item["variable"]) for name, item in config.get("weak", {}).items()},
         setup=str(setup.get("command", "")),
         made=tuple(_kept(path, place) or _written(path, place) for path in setup.get("made", ())),
@@ -450,6 +451,12 @@ def _in_project(by_path: Json, place: Place) -> dict[str, str]:
     """What is known of paths that were written, by these as they are within the project."""
     found = {_written(path, place): str(what) for path, what in by_path.items()}
     return {path: what for path, what in found.items() if path}
+
+
+def _in_project_by_name(by_name: Json, place: Place) -> dict[str, str]:
+    """Where what is named leads to within the project."""
+    found = {name: _written(str(path).rstrip("/"), place) for name, path in by_name.items()}
+    return {str(name): path for name, path in found.items() if path}
 
 
 def _written(path: str, place: Place) -> str:

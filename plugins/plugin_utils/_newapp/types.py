@@ -188,7 +188,8 @@ class Imported:
     `commands`: those that the program of its framework has for it (`db upgrade`), each with its options.
     `settings_module`: of Django, the settings that it ran with; `static_root`: where its static files are collected, ""
     where its settings do not say; None where it collects none.
-    `temporary`: the settings that lead to a temporary folder, with where. `weak`: those that have to be secret and are
+    `temporary`: the settings that lead to a temporary folder, with where. `within`: those that lead into the project,
+    with where in there. `weak`: those that have to be secret and are
     not: (empty, placeholder or known, the variable whose default it is). `machine`: files of libraries and programs
     that it used and that came from no wheel.
     """
@@ -215,6 +216,7 @@ class Imported:
     debug: bool = False
     has_secret_key: bool | None = None
     temporary: Mapping[str, str] = field(default_factory=dict)
+    within: Mapping[str, str] = field(default_factory=dict)
     weak: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     setup: str = ""
     made: tuple[str, ...] = ()

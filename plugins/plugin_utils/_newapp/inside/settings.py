@@ -46,6 +46,7 @@ class Settings(TypedDict, total=False):
     debug: bool
     secret_key: bool
     temporary: dict[str, str]
+    within: dict[str, str]
     weak: dict[str, Weak]
     settings_module: str
     static_root: str | None
@@ -64,6 +65,7 @@ def settings_of(app: Any, kind: str, defaults: Mapping[str, str], scratch: str) 
         "debug": bool(config.get("DEBUG")),
         "secret_key": config.get("SECRET_KEY") is not None,
         "temporary": temporary(config, scratch),
+        "within": within(config, scratch),
         "weak": weak(config, defaults),
     }
 
@@ -110,6 +112,7 @@ def django_settings(defaults: Mapping[str, str], scratch: str) -> Settings:
         "debug": bool(settings.DEBUG),
         "secret_key": not insecure,
         "temporary": temporary(config, scratch),
+        "within": within(config, scratch),
         "weak": {} if insecure else weak(config, defaults),
         "settings_module": str(getattr(settings, "SETTINGS_MODULE", "")),
         "static_root": static_root(settings),
@@ -141,6 +144,11 @@ def temporary(config: Mapping[Any, Any], scratch: str) -> dict[str, str]:
         for name, path in paths_in(config)
         if TEMPORARY.match(path) and not path.startswith(scratch) and not name.endswith("URI")
     }
+
+
+def within(config: Mapping[Any, Any], scratch: str) -> dict[str, str]:
+    """The settings that lead to a place in the looked-at copy of the project, with where."""
+    return {name: path for name, path in paths_in(config) if path.startswith(f"{scratch}/")}
 
 
 def paths_in(config: Mapping[Any, Any], prefix: str = "", depth: int = _DEEP) -> Iterator[tuple[str, str]]:

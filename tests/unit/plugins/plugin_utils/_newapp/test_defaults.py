@@ -59,8 +59,27 @@ def test_settings_that_lead_to_a_temporary_folder_are_seen() -> None:
         "UPLOADS.path": "/var/tmp/up",
         "UPLOADS.deep.x": "/dev/shm/y",
     }
+    assert found["within"] == {"OWN": "/tmp/scratch/tree/up"}
     assert found["databases"] == ["sqlite:////tmp/paste.db"]
     assert temporary({1: "/tmp/x"}, "/nowhere") == {}
+
+
+def test_what_users_send_into_the_project_leads_to_the_data() -> None:
+    """No trial sends a file, and a release is read-only: the first user's upload would fail."""
+    within = {
+        "UPLOAD_FOLDER": "static/uploads",
+        "IMG_UPLOAD_FOLDER": "static/uploads/img",
+        "MEDIA_ROOT": "media",
+        "STATIC_FOLDER": "static",
+        "FLATPAGES_ROOT": "content",
+        "UPLOADS_OUTSIDE": "/srv/x",
+    }
+    proposal = made(replace(APP, within=within))
+    assert proposal.entry["data"] == {"paths": ["static/uploads", "media"]}
+    assert proposal.comments["data.paths"] == (
+        "its settings name that for users' files (UPLOAD_FOLDER, MEDIA_ROOT), beside its code, which is read-only on a "
+        "host; so it leads to the app's data"
+    )
 
 
 @pytest.mark.parametrize(
