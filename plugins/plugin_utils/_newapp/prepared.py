@@ -14,6 +14,7 @@ from .beside import MIGRATES
 from .draft import Draft, mapping
 from .inside.tables import LACKS_TABLE
 from .survey import is_kept
+from .types import Imported
 
 
 def prepare(draft: Draft) -> None:
@@ -157,20 +158,27 @@ def _first_setup(draft: Draft, before: Sequence[Json]) -> None:
     yet, because it may begin with emptying them."""
     app = draft.app
     kept = [place for place in (_place_in_data(draft, path) for path in app.made) if place]
-    if app.setup and kept and len(kept) == len(app.made):
-        draft.put("prepare", [*before, {"run": f"flask {app.setup}", "creates": kept[0]}])
+    is_own = app.kind != "django"  # whose command makes what is lacking, each time
+    command = f"flask {app.setup}" if is_own else app.setup
+    if is_own and _keeps_all(app, kept):
+        draft.put("prepare", [*before, {"run": command, "creates": kept[0]}])
         draft.comments["prepare"] = (
             "makes its tables, as it did here; not where there are some already, which it may empty"
         )
         return
     lacking = [page for page in app.pages if LACKS_TABLE.search(page.error)]
     if app.setup or lacking:
-        how = f"`flask {app.setup}` did so here: is it right for a database that holds something?" if app.setup else ""
+        how = f"`{command}` did so here: is it right for a database that holds something?" if app.setup else ""
         shown = f" GET {lacking[0].path} fails with {lacking[0].error}." if lacking else ""
         draft.ask(
             f"which command makes its tables?{shown} {how or 'Nothing in the project says one.'} Name it in prepare, "
             "and with `creates` the file that it makes in {data}, so that it does not run twice"
         )
+
+
+def _keeps_all(app: Imported, kept: Sequence[str]) -> bool:
+    """Whether all that a command of the app made has a place in its data: `kept`."""
+    return bool(app.setup and kept) and len(kept) == len(app.made)
 
 
 def _place_in_data(draft: Draft, path: str) -> str:

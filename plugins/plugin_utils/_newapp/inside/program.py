@@ -159,7 +159,7 @@ def look(asked: Asked, answer: Answer) -> None:
     routes, by = routes_of(app, kind), By(host_of(inner, kind))
     answer.write(routes=routes, rules=rules_of(inner), host=by.host)
     found, by = ask_as_users(app, routes, float(asked["ask_seconds"]), by)
-    setup = set_up(inner, found, float(asked["ask_seconds"]))
+    setup = set_up(inner, kind, found, float(asked["ask_seconds"]))
     if setup:
         answer.write(setup={"command": setup, "made": databases_in(answer.seen.written)})
         found, by = ask_as_users(app, routes, float(asked["ask_seconds"]), by)
@@ -169,11 +169,11 @@ def look(asked: Asked, answer: Answer) -> None:
     answer.write(stage="done", weighed=weighed)
 
 
-def set_up(app: Any, found: list[Answered], seconds: float) -> str:
+def set_up(app: Any, kind: str, found: list[Answered], seconds: float) -> str:
     """The command of the app's own that made the tables which its pages lacked; "" where none did."""
     try:
         with within(seconds, "making the tables"):
-            return made_by(app, [item["error"] for item in found])
+            return made_by(app, kind, [item["error"] for item in found])
     except BaseException:  # as in ask_all: the app's own business
         return ""
 

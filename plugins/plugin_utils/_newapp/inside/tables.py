@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import re
 import sys
@@ -65,15 +66,29 @@ def commands_of(app: Any) -> list[str]:
     ]
 
 
-def made_by(app: Any, errors: Sequence[str]) -> str:
+MIGRATE = "django-admin migrate --noinput"
+
+
+def made_by(app: Any, kind: str, errors: Sequence[str]) -> str:
     """The command that made the tables which pages lack by their `errors`; "" where none did, or none is lacking."""
     if not any(LACKS_TABLE.search(error) for error in errors):
         return ""
+    if kind == "django":
+        return migrated()
     for name in commands_of(app):
         with app.app_context():  # as the program flask has it
             if app.test_cli_runner().invoke(args=[name]).exit_code == 0:
                 return name
     return ""
+
+
+def migrated() -> str:
+    """Django's own command, where all of its databases are files: a server's is none of this place."""
+    settings: Any = importlib.import_module("django.conf").settings
+    if not all(str(item.get("ENGINE", "")).endswith("sqlite3") for item in settings.DATABASES.values()):
+        return ""
+    importlib.import_module("django.core.management").call_command("migrate", interactive=False, verbosity=0)
+    return MIGRATE
 
 
 def databases_in(written: Mapping[str, str]) -> list[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.inside.settings import host_of
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.inside.tables import heard
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.inside.tables import heard, made_by
 
 
 class Signal:
@@ -87,3 +87,25 @@ def test_the_name_that_an_app_may_be_asked_by(
 ) -> None:
     module(monkeypatch, "django.conf", settings=SimpleNamespace(ALLOWED_HOSTS=allowed))
     assert host_of(SimpleNamespace(config={"TRUSTED_HOSTS": allowed}), kind) == host
+
+
+SQLITE = {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.db"}
+
+
+@pytest.mark.parametrize(
+    ("databases", "error", "made"),
+    [
+        ({"default": SQLITE}, "OperationalError: no such table: shop_item", True),
+        ({"default": SQLITE}, "ValueError: no such item", False),
+        ({"default": SQLITE, "log": {"ENGINE": "django.db.backends.postgresql"}}, "no such table: shop_item", False),
+        ({"default": {"ENGINE": "django.db.backends.mysql"}}, "Table 'shop_item' doesn't exist", False),
+    ],
+)
+def test_django_makes_its_tables_where_they_are_files_and_pages_lack_them(
+    monkeypatch: pytest.MonkeyPatch, databases: dict[str, dict[str, str]], error: str, made: bool
+) -> None:
+    called: list[tuple[str, dict[str, object]]] = []
+    module(monkeypatch, "django.conf", settings=SimpleNamespace(DATABASES=databases))
+    module(monkeypatch, "django.core.management", call_command=lambda name, **how: called.append((name, how)))
+    assert made_by(SimpleNamespace(), "django", [error]) == ("django-admin migrate --noinput" if made else "")
+    assert called == ([("migrate", {"interactive": False, "verbosity": 0})] if made else [])

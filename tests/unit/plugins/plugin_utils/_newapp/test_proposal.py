@@ -560,6 +560,13 @@ def test_the_command_that_makes_its_tables_is_run_where_there_are_none(
     flow.check(found, render.text(found))
 
 
+def test_what_migrates_a_django_project_without_its_program_is_asked_about() -> None:
+    app = replace(APP, kind="django", setup="django-admin migrate --noinput", made=("{data}/shop.db",))
+    found = proposal(app)
+    assert "prepare" not in found.entry
+    assert "which command makes its tables? `django-admin migrate --noinput` did so here" in questions(found)
+
+
 def test_tables_that_a_command_makes_elsewhere_are_asked_about() -> None:
     """On a server that all hosts share, and that may hold something, a first setup is nothing for each release."""
     found = proposal(replace(APP, setup="init-db", databases=("postgresql://***@db/shop",)))
