@@ -21,6 +21,10 @@ from ..plugin_utils._newapp.types import Answers
 from ..plugin_utils._stepaction import ControllerAction, templated
 
 
+def _failed(source: str, error: Exception) -> str:
+    return f"new_app: {source} {flow.again(error) or f'cannot work as it is: {error}'}"
+
+
 class ActionModule(ControllerAction):
     """One call, on the controller alone. A file that is there already is a person's, and stays."""
 
@@ -48,7 +52,7 @@ class ActionModule(ControllerAction):
         try:
             entry, failure = self._look(source, dest, variables), ""
         except flow.Unfinished as error:
-            entry, failure = error.entry, f"new_app: {source} cannot work as it is: {error}"
+            entry, failure = error.entry, _failed(source, error.cause)
         questions = questions_text(entry.proposal.questions)
         path = Path(dest or f"{entry.proposal.entry['name']}.yml")
         display("\n".join(questions))
@@ -72,7 +76,7 @@ class ActionModule(ControllerAction):
         try:
             return flow.entry(source, flow.Tools(cache, say=display), host, beside, self._answers())
         except (Unknown, flow.WheelhouseError) as error:
-            raise AnsibleActionFail(f"new_app: {source} cannot work as it is: {error}") from error
+            raise AnsibleActionFail(_failed(source, error)) from error
 
     def _answers(self) -> Answers:
         given = self._task.args

@@ -122,10 +122,15 @@ def with_exceptions(verdict: Verdict, found: Sequence[Check]) -> Verdict:
     return replace(told, cause="; ".join([verdict.cause, *(check.sentence for check in found)]))
 
 
+def _within(lines: Sequence[Line], begin: float) -> list[Line]:
+    """Without what the weigh, or whoever asked before, logged in the same second: a journal is asked for whole ones."""
+    return [line for line in lines if line.at >= begin]
+
+
 def excepting(mine: Said, live: Said | None, verdict: Verdict, load: object, begin: float, end: float) -> list[Check]:
     """What is told of the candidate's log of a trial between two times, beside the live generation's (None: that was
     not asked the same), which was not read where it need not be."""
-    own = mine(begin, MOST_LINES)
+    own = _within(mine(begin, MOST_LINES), begin)
     requests, rate = asked_in_all(verdict, load)
     found = logged(own, begin, end)
     if not more_exceptions(found, Logged(), requests, rate):
@@ -133,4 +138,6 @@ def excepting(mine: Said, live: Said | None, verdict: Verdict, load: object, beg
     other = live(begin, MOST_LINES) if live is not None else []
     if other and other[0].text.startswith(UNREAD):
         return []
-    return more_exceptions(found, logged(other, begin, end) if live is not None else None, requests, rate)
+    return more_exceptions(
+        found, logged(_within(other, begin), begin, end) if live is not None else None, requests, rate
+    )

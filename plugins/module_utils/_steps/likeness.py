@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
 """Whether the answers of a candidate are of the kind that the live generation's are: their Content-Type, the size of
-their headers, and whether some are empty.
+their headers, and whether some are empty or cut short.
 
 The load says nothing of either: what was HTML and is JSON, or has no type at all, is answered 200 as fast as before. So
 each path of the load is asked once of both, after the load, and once more where they differ. The load knows how many
-bytes the answers of a few requests have together, and so not whether one of them is empty: a path that has fewer there
-is asked AGAIN times. What differs is told, and decides nothing: a release may mean it.
+bytes the answers of a few requests have together, and so not whether one of them is empty or cut: a path that has fewer
+there is asked AGAIN times. What differs is told, and decides nothing: a release may mean it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ AGAIN: Final = 40
 """So often both generations are asked for a path whose answers had fewer bytes, and"""
 EMPTY_LEVEL: Final = 0.01
 """it is told where so many empty answers, and none of the live generation, would be chance less often than this."""
+SHORT: Final = 0.8
+"""The same for answers that have less than this share of the bytes that others of the same path have."""
 
 NO_TYPE: Final = "no Content-Type"
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
@@ -69,7 +71,7 @@ def unlike(
             found += [check for check in first if check.sentence in again]
     for path in paths:
         if _named(path) in shorter:
-            found += _empty(candidate, live, path, seconds, ask, lambda: monotonic() < end)
+            found += _cut(candidate, live, path, seconds, ask, lambda: monotonic() < end)
     return found
 
 
@@ -77,27 +79,54 @@ def _named(path: Ask) -> str:
     return f"{path.method} {path.path}"
 
 
-def _empty(candidate: str, live: str, path: Ask, seconds: float, send: Send, left: Callable[[], bool]) -> list[Check]:
-    """Whether some good answers to a path are empty, and none of as many of the live generation."""
+def _cut(candidate: str, live: str, path: Ask, seconds: float, send: Send, left: Callable[[], bool]) -> list[Check]:
+    """Whether some good answers to a path are empty, or much shorter than the others, and none of as many of the live
+    generation."""
 
-    def counts(address: str) -> tuple[int, int]:
-        empty = answered = 0
+    def sizes(address: str) -> list[int]:
+        found: list[int] = []
         for _ in range(AGAIN):
             if not left():
                 break
             answer = send(address, path, path.within(seconds))
             if well(answer.status, path.status):
-                empty, answered = empty + (not answer.body), answered + 1
-        return empty, answered
+                found.append(max(len(answer.body), answer.received - answer.header_bytes) if answer.body else 0)
+        return found
 
-    empty, answered = counts(candidate)
-    known, usual = counts(live) if empty else (0, 0)
-    chance = hypergeometric_sf(empty, empty, answered + usual, answered)
-    if not empty or known or not usual or chance >= EMPTY_LEVEL:
+    mine = sizes(candidate)
+    if not _short(mine):
         return []
-    name = _named(path)
-    words = f"{empty} of {answered} answers of {name} were empty (0 bytes), none of {usual} of the live generation's"
-    return [Check(f"empty:{name}", PASS, empty / answered, None, (None, None), words)]
+    usual, name = sizes(live), _named(path)
+    empty, short = mine.count(0), _short(mine)
+    if _no_chance(empty, len(mine), usual.count(0), len(usual)):
+        words = f"{empty} of {len(mine)} answers of {name} were empty (0 bytes)"
+        return [_told("empty", name, empty / len(mine), f"{words}, none of {len(usual)} of the live generation's")]
+    if not _no_chance(len(short), len(mine), len(_short(usual)), len(usual)):
+        return []
+    words = (
+        f"{len(short)} of {len(mine)} answers of {name} were much shorter than its others (about {in_bytes(short[-1])} "
+    )
+    words += f"instead of {in_bytes(_usual(mine))}), none of {len(usual)} of the live generation's"
+    return [_told("cut", name, len(short) / len(mine), words)]
+
+
+def _usual(sizes: Sequence[int]) -> int:
+    """The size that a quarter of the answers has at least: also where most of them are cut."""
+    return sorted(sizes)[3 * len(sizes) // 4]
+
+
+def _short(sizes: Sequence[int]) -> list[int]:
+    """Those that are much shorter than the others, in their order; all that are empty too."""
+    return [size for size in sorted(sizes) if not size or size < SHORT * _usual(sizes)]
+
+
+def _no_chance(found: int, asked: int, known: int, usual: int) -> bool:
+    """Whether so many of the answers asked for, and none of the live generation's, would hardly be chance."""
+    return bool(found and usual and not known) and hypergeometric_sf(found, found, asked + usual, asked) < EMPTY_LEVEL
+
+
+def _told(question: str, name: str, share: float, words: str) -> Check:
+    return Check(f"{question}:{name}", PASS, share, None, (None, None), words)
 
 
 def _differing(candidate: str, live: str, path: Ask, seconds: float, ask: Send) -> list[Check]:

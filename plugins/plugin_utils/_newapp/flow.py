@@ -21,12 +21,12 @@ from .._wheels.lockfiles import FOLLOWING
 from .._wheels.progress import told_to
 from .._wheels.sources import copy_project
 from .._wheels.tools import (
+    OF_THE_CONTROLLER,
     BadLock,
     BadSource,
     BuildFailed,
     Contradiction,
     LacksFiles,
-    NetworkUnreachable,
     WheelhouseError,
     toml,
 )
@@ -75,6 +75,14 @@ class Unfinished(Exception):
         super().__init__(str(cause))
         self.cause = cause
         self.entry = half
+
+
+def again(error: Exception) -> str:
+    """What is said of a project that could not be looked at for a reason of the controller; "" where it is the
+    project's own."""
+    if not isinstance(error, OF_THE_CONTROLLER):
+        return ""
+    return f"could not be looked at: {str(error).rstrip('.')}; call it again"
 
 
 def entry(what: str, tools: Tools, host: str = "", beside: Path | None = None, answers: Answers | None = None) -> Entry:
@@ -164,7 +172,7 @@ def _half(found: Given, error: Cannot | WheelhouseError) -> Proposal:
     subject = Subject(found.source, found.project, why or found.why, guessed=guessed, is_tree=is_tree)
     if is_tree:
         subject = replace(subject, there=There(frozenset(shipped(_folder(found)).names)))
-    return propose(subject, hints, Found(None, unreached=stand, cannot=str(error)), tried.path)
+    return propose(subject, hints, Found(None, unreached=stand, cannot=str(error), again=again(error)), tried.path)
 
 
 def _hints(found: Given, names: Sequence[str]) -> Hints:
@@ -241,7 +249,7 @@ def _in_folder(found: Given, folder: Path, names: Sequence[str], scratch: Path, 
             )
             try:
                 return _asked_about(_as_declared(alone, folder, names, scratch / f"by-{turn}", tools), error.what, name)
-            except NetworkUnreachable:
+            except OF_THE_CONTROLLER:
                 raise
             except (Cannot, WheelhouseError) as why:
                 failed.append(f"{name} alone: {why.problem.what if isinstance(why, Cannot) else why}")
@@ -452,4 +460,4 @@ def _ordered(named: Sequence[Candidate], scanned: Sequence[Candidate]) -> list[C
     return [*sure, *apps, *(item for item in known if not item.certain), *scripts]
 
 
-__all__ = ["BadSource", "Cannot", "Entry", "Tools", "Unfinished", "WheelhouseError", "check", "entry"]
+__all__ = ["BadSource", "Cannot", "Entry", "Tools", "Unfinished", "WheelhouseError", "again", "check", "entry"]

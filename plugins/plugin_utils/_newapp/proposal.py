@@ -130,7 +130,12 @@ def _compiled(draft: Draft) -> None:
 def _not_looked_at(draft: Draft) -> None:
     """Asks about what a look at the app would have shown."""
     app, error = draft.app, draft.app.error
-    if draft.found.cannot:
+    if draft.found.again:
+        text = (
+            f"what is its entry_point, and which pages do users ask for? It {draft.found.again}, or answer it here by "
+            "hand; nothing of the project was found wrong"
+        )
+    elif draft.found.cannot:
         text = (
             "what is its entry_point, and which pages do users ask for? It could not be looked at to the end: "
             f"{draft.found.cannot.rstrip('.')}. Put that right and call new-app again, or answer it here by hand"

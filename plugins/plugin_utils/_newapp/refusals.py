@@ -143,6 +143,18 @@ _NEWER: Final = (
 _NO_METADATA: Final = "PackageNotFoundError"
 _LACKS_A_FILE: Final = ("FileNotFoundError", "TemplateNotFound", "NotADirectoryError")
 _ALWAYS: Final = "put right what it says"
+_OF_THE_CODE: Final = frozenset(
+    {
+        "ImportError",
+        "ModuleNotFoundError",
+        "SyntaxError",
+        "IndentationError",
+        "AttributeError",
+        "NameError",
+        "TypeError",
+    }
+)
+"""Errors that the same code with the same dependencies has wherever it runs."""
 
 
 def _problem(candidate: Candidate, error: Error, python: str) -> Problem:
@@ -281,7 +293,12 @@ def _fix(error: Error) -> str:
             f"{_ALWAYS}; where it is for want of {listed(error.unset, 6)}, which it asked for and nothing sets: "
             f"--environment {error.unset[0]}=VALUE"
         )
-    return f"{_ALWAYS}; with these dependencies it fails so on every host"
+    if error.kind in _OF_THE_CODE:
+        return f"{_ALWAYS}; with these dependencies it fails so on every host"
+    return (
+        f"{_ALWAYS}; where it lacks a file of settings or a database that a host has, have the entry give it that: a "
+        "variable that leads to {data} (--environment NAME={data}/...), and a file there that a command of prepare makes"
+    )
 
 
 def _as_file(error: Error) -> str:

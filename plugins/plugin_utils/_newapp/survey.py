@@ -54,6 +54,7 @@ class Found:
     folders: tuple[str, ...] = ()
     repositories: tuple[str, ...] = ()
     cannot: str = ""
+    again: str = ""
 
     @property
     def cause(self) -> tuple[Candidate, Error] | None:

@@ -37,15 +37,16 @@ _SAYS = re.compile(r"\s*(requires-python|python)\s*=")
 
 
 def check_python(folder: Path, told: Declared, python: str) -> None:
-    """Raise BadLock where a project that has a complete lock says that it is for other Pythons."""
-    if not told.complete or not excludes(told.python, python):
+    """Raise BadLock where a project says that it is for other Pythons, as pip, uv and poetry do."""
+    if not excludes(told.python, python):
         return
+    lock = f", and so is {told.label}" if told.complete else ""
     lines = (folder / "pyproject.toml").read_text(encoding="utf-8").splitlines()
     at = next((number for number, line in enumerate(lines, 1) if _SAYS.match(line)), 1)
     raise BadLock(
-        f"pyproject.toml:{at}: the project is for Python {told.python}, and so is {told.label}, and Python {python} is "
-        f"what it is to run with; have headcount_python name a Python {told.python} of the host (--python of new-app: "
-        "one of this machine)"
+        f"pyproject.toml:{at}: the project is for Python {told.python}{lock}, and Python {python} is what it is to run "
+        f"with; have headcount_python name a Python {told.python} of the host (--python of new-app: one of this "
+        "machine). Where it runs with others all the same, source.requirements says what it needs there"
     )
 
 

@@ -110,6 +110,14 @@ class ToolMissing(WheelhouseError):
     """uv, pip or git is not on the controller."""
 
 
+class TooSlow(WheelhouseError):
+    """A command of the controller did not end in time, which says nothing of the project."""
+
+
+OF_THE_CONTROLLER = (NetworkUnreachable, ToolMissing, TooSlow)
+"""What went wrong on the controller or on its way out, and is no verdict about a project."""
+
+
 class Done(NamedTuple):
     """How a program ended. `text` is both streams, without credentials."""
 
@@ -130,7 +138,7 @@ def run(
     text_in: str | None = None,
     errors: str = "replace",
 ) -> Done:
-    """Run a program for at most `seconds`. Raises WheelhouseError when that is too short, ToolMissing without it.
+    """Run a program for at most `seconds`. Raises TooSlow when that is too short, ToolMissing without it.
 
     `errors`: what becomes of bytes that are no UTF-8; "surrogateescape" where they are file names.
     """
@@ -147,7 +155,7 @@ def run(
             errors=errors,
         )  # fmt: skip
     except subprocess.TimeoutExpired:
-        raise WheelhouseError(
+        raise TooSlow(
             f"{Path(words[0]).name} {redact(' '.join(words[1:4]))}: not finished within {seconds:g} s on the controller"
         ) from None
     except FileNotFoundError:

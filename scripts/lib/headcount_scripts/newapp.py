@@ -28,7 +28,6 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.proposa
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown, unwritable
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, ToolMissing
 
 HALF = "What is known without it is"
 _BRIEF = 200
@@ -193,13 +192,13 @@ def _where(written: Path | None) -> str:
 
 
 def _code(error: Exception) -> int:
-    return FAILED if isinstance(error, (NetworkUnreachable, ToolMissing)) else CANNOT
+    return FAILED if flow.again(error) else CANNOT
 
 
 def _why(source: str, error: Exception) -> str:
     lines = ["".join(filter(str.isprintable, line)) for line in str(error).splitlines()]
-    if _code(error) == FAILED:
-        return "\n".join(lines)
+    if flow.again(error):
+        return f"{source} {flow.again(error)}"
     return f"{source} cannot work as it is:\n  " + "\n  ".join(lines)
 
 

@@ -20,7 +20,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.flow im
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.refusals import Cannot
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.subject import Unknown
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import NetworkUnreachable, TooSlow
 from headcount_scripts import console, newapp
 from headcount_scripts.console import ScriptError
 
@@ -147,6 +147,7 @@ def test_a_name_that_is_not_utf_8_is_wrong_use(capsys: pytest.CaptureFixture[str
         (Cannot(Problem("new-app", ("headcount_apps", 0, "entry_point"), "was not found")), newapp.CANNOT),
         (Unknown("source is 'x'"), newapp.USAGE),
         (NetworkUnreachable("the network was not reachable"), newapp.FAILED),
+        (TooSlow("pip config: not finished within 60 s on the controller"), newapp.FAILED),
     ],
 )
 def test_why_there_is_no_entry(tmp_path: Path, error: Exception, code: int) -> None:

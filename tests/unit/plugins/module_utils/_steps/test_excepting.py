@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -108,3 +109,9 @@ def test_it_stands_in_the_cause_of_what_failed_for_another_reason() -> None:
     assert with_exceptions(slow, []) == slow
     assert wanted(slow)
     assert not wanted(Verdict("fail", "40 of 120 failed", facts={"candidate": {"failures": 40}}))
+
+
+def test_what_the_weigh_logged_in_the_same_second_is_none_of_the_trial() -> None:
+    earlier = [replace(line, at=line.at - 0.4 - SECONDS) for line in log(690)]
+    assert told([replace(line, at=BEGIN - 0.4) for line in earlier], []) == []
+    assert told([*[replace(line, at=BEGIN - 0.4) for line in earlier], *log(690)], []) == told(log(690), [])

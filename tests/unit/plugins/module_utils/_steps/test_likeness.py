@@ -108,6 +108,26 @@ def test_that_takes_a_bounded_time() -> None:
         ([b""] + [b"x"] * 9, [b"x"], []),  # four of 40 may be chance
         ([b"", b"x"], [b"x"] * 39 + [b""], []),  # by nature
         ([b"x"], [b"x"], []),
+        (
+            [b"x" * 300] + [b"x" * 627] * 3,
+            [b"x" * 627],
+            [
+                "10 of 40 answers of GET / were much shorter than its others (about 300 bytes instead of 627 bytes), "
+                "none of 40 of the live generation's"
+            ],
+        ),
+        (
+            [b"x" * 300] * 2 + [b"x" * 627],  # most of them
+            [b"x" * 627],
+            [
+                "26 of 40 answers of GET / were much shorter than its others (about 300 bytes instead of 627 bytes), "
+                "none of 40 of the live generation's"
+            ],
+        ),
+        ([b"x" * 300], [b"x" * 627], []),  # all of them: answer_size
+        ([b"x" * 300] + [b"x" * 627] * 9, [b"x" * 627], []),  # four of 40 may be chance
+        ([b"x" * 300, b"x" * 627], [b"x" * 100] + [b"x" * 627] * 30, []),  # by nature
+        ([b"x" * 560, b"x" * 627], [b"x" * 627], []),
     ],
 )
 def test_empty_answers_are_counted_where_the_load_had_fewer_bytes(

@@ -53,9 +53,12 @@ def test_one_that_looks_like_a_secret_is_not_to_be_shipped(folder: Path) -> None
     assert "source.include" not in fix
 
 
-def test_what_is_nowhere_or_is_shipped_is_told_as_before(folder: Path) -> None:
+def test_what_is_nowhere_or_is_shipped_may_be_what_a_host_has(folder: Path) -> None:
     for message in ("'shop.py'", "'/etc/shop/config.py'", "'../x/config.py'"):
-        assert "on every host" in told(folder, Error("FileNotFoundError", message))
+        fix = told(folder, Error("FileNotFoundError", message))
+        assert "where it lacks a file of settings or a database that a host has" in fix
+        assert "on every host" not in fix
+    assert "on every host" in told(folder, Error("TypeError", "an integer is required"))
 
 
 @pytest.mark.parametrize(

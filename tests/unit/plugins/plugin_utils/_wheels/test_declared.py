@@ -661,8 +661,16 @@ def test_a_lock_for_the_python_that_it_is_to_run_with_is_taken(tmp_path: Path, w
     check_python(tmp_path, declared.Declared("uv.lock", complete=True, python=wanted), "3.11.2")
 
 
-def test_what_is_no_complete_lock_says_nothing_of_the_python(tmp_path: Path) -> None:
-    check_python(tmp_path, declared.Declared("requirements.txt", python=">=3.13"), "3.11.2")
+def test_a_project_without_a_lock_is_held_to_its_python_too_but_not_where_a_person_says_what_it_needs(
+    tmp_path: Path,
+) -> None:
+    """What breaks otherwise, a module that is imported in a view, no trial sees."""
+    text = '[project]\nname = "shop"\nversion = "1"\nrequires-python = ">=3.13"\ndependencies = ["flask"]\n'
+    (tmp_path / "pyproject.toml").write_text(text, encoding="utf-8")
+    with pytest.raises(BadLock, match=r"pyproject.toml:4: the project is for Python >=3\.13, and Python 3\.11\.2 is"):
+        check_python(tmp_path, declared.declared(tmp_path, tmp_path, environment()), "3.11.2")
+    said = declared.declared(tmp_path, tmp_path, environment(), None, ["flask"], True)
+    check_python(tmp_path, said, "3.11.2")
 
 
 @pytest.mark.parametrize(
@@ -683,7 +691,7 @@ def test_a_lock_for_other_pythons_is_refused_with_where_the_project_says_so(
     assert str(caught.value) == (
         f"pyproject.toml:{line}: the project is for Python {wanted}, and so is uv.lock, and Python 3.11.2 is what it "
         f"is to run with; have headcount_python name a Python {wanted} of the host (--python of new-app: one of this "
-        "machine)"
+        "machine). Where it runs with others all the same, source.requirements says what it needs there"
     )
 
 
