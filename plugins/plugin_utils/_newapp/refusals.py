@@ -297,7 +297,7 @@ def _fix(error: Error) -> str:
         return f"{_ALWAYS}; with these dependencies it fails so on every host"
     return (
         f"{_ALWAYS}; where it lacks a file of settings or a database that a host has, have the entry give it that: a "
-        "variable that leads to {data} (--environment NAME={data}/...), and a file there that a command of prepare makes"
+        "variable that leads to {data} (--environment NAME={data}/...), and a file that a command of prepare makes"
     )
 
 
