@@ -14,6 +14,12 @@ LEAK_MIB: Final = 8.0
 """A worker leaks when it keeps memory with every request so that MemoryMax would be full after fewer requests than
 this, and grew by more than this while it was asked the same things one after another."""
 
+FULL_SECONDS: Final = 3600.0
+"""At the load's own rate, a worker whose memory is full within this long is told of."""
+STILL: Final = 0.4
+"""So much of the growth is in the second half of a path's requests where it goes on: a cache that fills, or what is
+imported at a first request, has ended by then."""
+
 MOST_OF_IT: Final = 0.8
 """The paths are named that kept so much of the growth together, the one that kept most first."""
 ALIKE: Final = 0.5
@@ -41,6 +47,29 @@ def leaking(
         f"it leaks memory: {requests} requests, one after another, took its worker from {before_mib:.0f} to "
         f"{after_mib:.0f} MiB, so that each keeps {kept:.2g} MiB{whose(grown or {})}; its MemoryMax of "
         f"{memory_max_mib:.0f} MiB would be full after {full} requests"
+    )
+
+
+def filling(
+    rest_mib: float,
+    grown: Mapping[str, Sequence[float]],
+    memory_max_mib: float | None,
+    rate: float | None,
+) -> str | None:
+    """That a worker keeps memory with its requests, and goes on to, so that MemoryMax is full within FULL_SECONDS of
+    `rate` requests a second; None where that does not show. `grown`: as for leaking()."""
+    total = sum(sum(values) for values in grown.values())
+    late = sum(sum(values[len(values) // 2 :]) for values in grown.values())
+    requests = sum(map(len, grown.values()))
+    if memory_max_mib is None or not rate or total < LEAK_MIB or late < STILL * total:
+        return None
+    kept = total / requests
+    seconds = max(0.0, memory_max_mib - rest_mib) / kept / rate
+    if seconds > FULL_SECONDS:
+        return None
+    return (
+        f"its worker keeps {kept:.2g} MiB with each request{whose(grown)}: at {rate:g} requests a second its MemoryMax "
+        f"of {memory_max_mib:.0f} MiB would be full after {max(1, round(seconds / 60))} min"
     )
 
 

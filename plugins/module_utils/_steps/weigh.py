@@ -57,6 +57,8 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     slots,
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
+                    rate=record.load.rate,
+                    say=lambda sentence: app.say(f"weigh: {sentence}"),
                 )
             fail_if_lost(app, number, declared, "weigh")
             threads = workerthreads.own_threads(app.layout.instance_files(number, True))
