@@ -101,6 +101,16 @@ def test_that_takes_a_bounded_time() -> None:
     assert both.asked == 4
 
 
+def test_a_body_is_as_long_as_what_came_and_not_as_what_is_kept_of_it() -> None:
+    def ask(address: str, _path: Ask, _bounds: Any) -> Answer:
+        received = 20_210 if address == "new.sock" and next(turns) % 4 == 0 else 40_210
+        return Answer(200, b"x" * 4096, 1.0, kind=HTML, received=received, header_bytes=210)
+
+    turns = itertools.count()
+    (found,) = unlike("new.sock", "live.sock", [Ask("/")], 10.0, ask, shorter=["GET /"])
+    assert (found.name, "(about 20 kB instead of 40 kB)" in found.sentence) == ("cut:GET /", True)
+
+
 @pytest.mark.parametrize(
     ("bodies", "live", "words"),
     [
@@ -130,7 +140,7 @@ def test_that_takes_a_bounded_time() -> None:
         ([b"x" * 560, b"x" * 627], [b"x" * 627], []),
     ],
 )
-def test_empty_answers_are_counted_where_the_load_had_fewer_bytes(
+def test_empty_and_cut_answers_are_counted_where_the_load_had_fewer_bytes(
     bodies: list[bytes], live: list[bytes], words: list[str]
 ) -> None:
     turns = {"new.sock": itertools.cycle(bodies), "live.sock": itertools.cycle(live)}
