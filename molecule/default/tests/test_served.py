@@ -16,7 +16,7 @@ from headcount_scenarios import ROOT, Machine, Scenario, wait_for
 
 sys.path.insert(0, str(ROOT / ".collections"))
 
-from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import sandbox
+from ansible_collections.headcount.gunicorn.plugins.module_utils._generation import exposure, sandbox
 
 EXPOSURE = 1.1
 RUNNING = ["shop@1-worker.service", "shop@1.service"]
@@ -156,7 +156,7 @@ def test_exposure_is_as_low_as_told_and_each_key_costs_what_is_told(machine: Mac
     docs = (ROOT / "docs/operations.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+: [^|]*)`[^|]* \|.*\| ([\d.]+) \| ([\d.]+) \|$", docs, re.MULTILINE)
     keys = [{}, *(yaml.safe_load(cell) for cell, _, _ in rows)]
-    assert {key for bent in keys for key in bent} == set(sandbox.MEANINGS)
+    assert {key for bent in keys for key in bent} == set(exposure.MEANINGS)
     unit, whole = machine.out("cat /opt/headcount/shop/live/shop@1.service"), "\n".join(sandbox.lines({"name": "shop"}))
     assert whole in unit
     units = [unit.replace(whole, "\n".join(sandbox.lines({"name": "shop", "sandbox": bent}))) for bent in keys]

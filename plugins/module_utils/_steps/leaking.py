@@ -55,17 +55,20 @@ def filling(
     grown: Mapping[str, Sequence[float]],
     memory_max_mib: float | None,
     rate: float | None,
+    replaced: int = 0,
 ) -> str | None:
     """That a worker keeps memory with its requests, and goes on to, so that MemoryMax is full within FULL_SECONDS of
-    `rate` requests a second; None where that does not show. `grown`: as for leaking()."""
+    `rate` requests a second; None where that does not show. `grown`: as for leaking();
+    `replaced`: after so many requests the worker is replaced at the latest (0: never)."""
     total = sum(sum(values) for values in grown.values())
     late = sum(sum(values[len(values) // 2 :]) for values in grown.values())
     requests = sum(map(len, grown.values()))
     if memory_max_mib is None or not rate or total < LEAK_MIB or late < STILL * total:
         return None
     kept = total / requests
-    seconds = max(0.0, memory_max_mib - rest_mib) / kept / rate
-    if seconds > FULL_SECONDS:
+    room = max(0.0, memory_max_mib - rest_mib)
+    seconds = room / kept / rate
+    if seconds > FULL_SECONDS or 0 < replaced * kept < room:
         return None
     return (
         f"its worker keeps {kept:.2g} MiB with each request{whose(grown)}: at {rate:g} requests a second its MemoryMax "

@@ -21,13 +21,13 @@ import threading
 import time
 from collections import Counter
 from dataclasses import dataclass, field, replace
-from typing import Callable, Iterator, Sequence, TypedDict
+from typing import Callable, Iterator, Mapping, Sequence, TypedDict
 
 from .._declaration.app import LoadPath
 from .._os.background import begin_thread
 from .._os.http import Answer, Ask, request, unwell
 from .endings import NOT_COUNTED, Endings, broke
-from .leaking import filling, leaking
+from .leaking import leaking
 from .uncounted import told, with_fix
 from .weighed import Weighed, queued_seconds
 
@@ -213,14 +213,13 @@ def weigh(
     slots: int,
     timeout_seconds: float = 10.0,
     memory_max_mib: float | None = None,
-    rate: float | None = None,
-    say: Callable[[str], object] = lambda sentence: None,
+    keeping: Callable[[float, Mapping[str, Sequence[float]]], None] = lambda rest_mib, grown: None,
 ) -> Weighing:
     """Weigh the running candidate `unit`, which answers on the unix socket `address`.
 
     `slots` is how many requests its one worker may have in flight, `memory_max_mib` what all its processes together may
-    take (None: no bound), `timeout_seconds` how long one request may take (patience.answer_seconds). `say` gets a
-    sentence where at `rate` requests a second memory that is kept would fill that.
+    take (None: no bound), `timeout_seconds` how long one request may take (patience.answer_seconds). `keeping` gets
+    what the worker took at rest, and by how many MiB it grew with each request, by its name.
 
     Raises NotMeasured when too few requests are answered, when one does not end by itself, or when the worker leaks
     memory so fast that no plan holds.
@@ -236,9 +235,7 @@ def weigh(
     leak = leaking(rest.uss_mib, after_mib, asked, memory_max_mib, grown)
     if leak:
         raise NotMeasured(leak)
-    full = filling(rest.uss_mib, grown, memory_max_mib, rate)
-    if full:
-        say(full)
+    keeping(rest.uss_mib, grown)
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
     crowd = _crowd(replace(candidate, paths=solo.well(paths)), min(slots, CROWD_LIMIT), rest.uss_mib, room)
     cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from typing import Mapping, Sequence
 
 from .._declaration.app import Plain
 from .._declaration.patience import answer_seconds
 from .._facts import contention, workerthreads
 from .._generation import data, volatile
 from .._generation.failures import StepFailed
+from .._generation.record import GenerationRecord
 from .._plan.replan import replan, with_measured, with_release
 from . import measure
 from .app import AppOnHost
+from .leaking import filling
 from .measure import NotMeasured
 from .stage import finish
 from .watchdog import memory_bounded
@@ -57,8 +60,7 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
                     slots,
                     timeout_seconds=answer_seconds(declared),
                     memory_max_mib=record.memory_max_mib,
-                    rate=record.load.rate,
-                    say=lambda sentence: app.say(f"weigh: {sentence}"),
+                    keeping=lambda rest_mib, grown: _tell_of_kept(app, record, rest_mib, grown),
                 )
             fail_if_lost(app, number, declared, "weigh")
             threads = workerthreads.own_threads(app.layout.instance_files(number, True))
@@ -87,3 +89,13 @@ def weigh(app: AppOnHost, number: int) -> dict[str, object]:
         "mismatch": mismatch.sentence if mismatch else None,
         "warnings_told": plan["warnings"],
     }
+
+
+def _tell_of_kept(
+    app: AppOnHost, record: GenerationRecord, rest_mib: float, grown: Mapping[str, Sequence[float]]
+) -> None:
+    """Say that memory which its worker keeps would be full before long, where it would."""
+    replaced = sum(int(record.settings[name]) for name in ("max_requests", "max_requests_jitter"))
+    words = filling(rest_mib, grown, record.memory_max_mib, record.load.rate, replaced)
+    if words:
+        app.say(f"weigh: {words}")

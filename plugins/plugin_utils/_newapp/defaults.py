@@ -82,13 +82,18 @@ def _ask_mode(draft: Draft) -> None:
 
 
 def _ask_left_behind(draft: Draft) -> None:
-    """Ask about variables that a file gives values to which is not shipped, by their names alone."""
+    """Ask about variables that .env gives values to, which are those of this machine, by their names alone."""
     said, kept = _said(draft), draft.hints.kept
     names = [item.name for item in draft.app.variables if kept.get(item.name) == ".env" and item.name not in said]
     if names:
+        where = (
+            "is shipped, as git tracks it: whoever has the release reads it"
+            if draft.ships(".env")
+            else "is not shipped"
+        )
         draft.ask(
-            f"which values do hosts have for {listed(names, 8)}? The file .env gives them some here, and is not "
-            "shipped: put them under environment, and what is secret under secrets"
+            f"which values do hosts have for {listed(names, 8)}? The file .env gives them some here, and {where}. Put "
+            "them under environment, and what is secret under secrets"
         )
 
 

@@ -73,6 +73,11 @@ class Draft:
         there = self.subject.there
         return missing(command, there.of(self.app.kind, self.app.commands)) if there else ""
 
+    def ships(self, path: str) -> bool:
+        """Whether a file of the project is in its release."""
+        there = self.subject.there
+        return there is not None and path in (there.files or ())
+
     def ask(self, text: str, must: bool = False) -> None:
         """Add a question."""
         self.questions.append(Question(text, must))

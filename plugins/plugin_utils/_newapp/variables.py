@@ -145,8 +145,9 @@ def _environment(draft: Draft, path: str) -> dict[str, str]:
             f"{draft.hints.variables[_COUNTS][1]} has it, for prometheus_client: private to each generation here, and "
             "empty when it starts, as that library asks"
         )
+    has_its_own = any(draft.ships(path_of(uri)) for uri in local_databases(draft))  # which data.paths copies once
     for name, value in database_variables(draft).items():
-        if name not in {**environment, **draft.app.required}:
+        if name not in {**environment, **draft.app.required} and not has_its_own:
             environment[name] = value
             draft.comments[f"environment.{name}"] = (
                 "by default a SQLite database that no host keeps; {data} is kept; a server's address is a secret"

@@ -77,3 +77,8 @@ def test_what_does_not_go_on_or_takes_hours_is_not_told(
     grown: dict[str, list[float]], memory_max_mib: float | None, rate: float | None
 ) -> None:
     assert filling(30.0, grown, memory_max_mib, rate) is None
+
+
+def test_a_worker_that_is_replaced_before_its_memory_is_full_is_not_told() -> None:
+    assert filling(30.0, LEAKS, 460.0, 5.0, replaced=1000) is None
+    assert filling(30.0, LEAKS, 460.0, 5.0, replaced=10_000) is not None

@@ -255,6 +255,28 @@ def test_its_life_is_asked_about() -> None:
     assert told.count("first") == 1
 
 
+@pytest.mark.parametrize(
+    ("files", "entry"),
+    [
+        ({"shop/app.db"}, {"data": {"paths": ["shop/app.db"]}}),
+        (set(), {"environment": {"DATABASE_URL": "sqlite:///{data}/my-shop.db"}}),
+    ],
+)
+def test_a_database_that_the_project_ships_is_copied_to_the_data_and_not_begun_anew(
+    files: set[str], entry: dict[str, object]
+) -> None:
+    app = replace(APP, databases=("sqlite:///shop/app.db",), variables=(Variable("DATABASE_URL"),))
+    found = propose(replace(SUBJECT, there=There(frozenset(files))), Hints(), Found(app))
+    assert {key: found.entry.get(key) for key in entry} == entry
+
+
+@pytest.mark.parametrize(("files", "words"), [({".env"}, "is shipped, as git tracks it"), (set(), "is not shipped.")])
+def test_whether_a_file_of_values_is_shipped_is_told_as_it_is(files: set[str], words: str) -> None:
+    app = replace(APP, variables=(Variable("DEBUG"),))
+    found = propose(replace(SUBJECT, there=There(frozenset(files))), Hints(kept={"DEBUG": ".env"}), Found(app))
+    assert words in questions(found)
+
+
 @pytest.mark.parametrize("name", ["REDIS_URL", "CELERY_BROKER", "CELERY_BROKER_URL", "RABBITMQ_HOST"])
 def test_a_process_whose_queue_nobody_knows_is_a_question(name: str) -> None:
     hints = Hints(
