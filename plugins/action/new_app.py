@@ -76,7 +76,7 @@ class ActionModule(ControllerAction):
         try:
             return flow.entry(source, flow.Tools(cache, say=display), host, beside, self._answers())
         except (Unknown, flow.WheelhouseError) as error:
-            raise AnsibleActionFail(_failed(source, error)) from error
+            raise AnsibleActionFail(_failed(source, error)) from None  # which Ansible would tell once more
 
     def _answers(self) -> Answers:
         given = self._task.args

@@ -17,7 +17,7 @@ from ...module_utils._plan.size import ASYNC
 from ...module_utils._plan.types import Policy
 from .._edge import Json, Variables
 from .._wheels.gathered import Platform, WheelSet
-from .._wheels.tools import NetworkUnreachable, ResolutionConflict, ToolMissing, WheelhouseError
+from .._wheels.tools import OF_THE_CONTROLLER, ResolutionConflict, WheelhouseError
 from . import batches, builds, choice, twins
 from .decision import (
     FAILED,
@@ -430,7 +430,7 @@ class Scheduler:
         for name, item in wanted.items():
             try:
                 found = self.gathering.wheels(item)
-            except (NetworkUnreachable, ToolMissing) as error:
+            except OF_THE_CONTROLLER as error:
                 if self.check:
                     host.apps[name].notes.append(f"its wheels were not looked at: {error}")
                 else:

@@ -9,9 +9,10 @@ import re
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from urllib.parse import unquote
 
 from packaging.utils import canonicalize_name, parse_wheel_filename
 
@@ -60,9 +61,30 @@ class Fetching:
         """The variables by which uv and pip ask the same indexes."""
         return self.indexes.environment(os.environ)
 
-    def hashed_by(self, name: str) -> str:
-        """The lock that has the hashes of a distribution; "" where an index says them."""
-        return ""
+    def hashed_by(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """The lock that has the hashes of a distribution ("" where an index says them), and the files that it names."""
+        return "", ()
+
+    def _pip_error(self, said: str) -> WheelhouseError:
+        """The error for what pip said when it could not bring the files of a lock."""
+        raise_for_network("gathering wheels", said)
+        if "DO NOT MATCH THE HASHES" not in said:
+            return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
+        file_name = r"(?: from (?:\S*/)?([^\s/#]+\.(?:whl|gz|zip|bz2|tgz)))?"
+        found = re.search(rf"DO NOT MATCH THE HASHES.*?\n\s+(\S+){file_name}", said, re.DOTALL)
+        what, file = (found[1], unquote(found[2] or "")) if found else ("a file", "")
+        lock, named = self.hashed_by(str(canonicalize_name(what.partition("==")[0])))
+        if file and named and file not in named:
+            return BadLock(
+                f"{what} ({file}) is what {self.where()} would take, and {lock} names no such file, but "
+                f"{listed(named, 4)}: it was made for other Pythons or machines, or before that file was there; "
+                f"{remade(lock)}, or name a Python that it has a file for (headcount_python; --python of new-app)"
+            )
+        again = f"{remade(lock)} where the file is right" if lock else "find out which of the indexes has the right one"
+        return BadLock(
+            f"{what}{f' ({file})' if file else ''} is not the file that {lock or 'the index'} names: its hash differs; "
+            f"{again}, or find out who changed the file"
+        )
 
     def files(self, pins: Sequence[Pinned]) -> tuple[list[Wheel], list[HostBuild]]:
         """The wheels of `pins`, and what only a host can build."""
@@ -174,7 +196,7 @@ class Fetching:
             found = re.search(r"No matching distribution found for ([A-Za-z0-9._-]+)", done)
             name = str(canonicalize_name(found[1])) if found else ""
             if name not in left:
-                raise _pip_error(done, self.hashed_by)
+                raise self._pip_error(done)
             without.append(left.pop(name))
         wheels = [cached.store(self.cache, path) for path in sorted(out.glob("*.whl"))]
         absent = sorted(set(left) - {wheel.name for wheel in wheels})
@@ -217,7 +239,7 @@ class Fetching:
         if not files:
             raise_for_network(what, said)
             if "DO NOT MATCH THE HASHES" in said:
-                raise _pip_error(said, self.hashed_by)
+                raise self._pip_error(said)
             if "No matching distribution" in said:
                 raise WheelMissing(
                     f"{what}: neither a wheel for {self.where()} nor a source; allow another version of it"
@@ -349,23 +371,6 @@ def accept(path: Path, platform: Platform, what: str) -> None:
             f"{what}: {path.name} is not for Python {platform.minor} on {platform.machine} with {platform.libc}; "
             "build it for that platform, or give a source that can be built"
         )
-
-
-def _pip_error(said: str, named_by: Callable[[str], str]) -> WheelhouseError:
-    """The error for what pip said when it could not bring the files of a lock; `named_by` says which file or index has
-    the hashes of a distribution."""
-    raise_for_network("gathering wheels", said)
-    if "DO NOT MATCH THE HASHES" in said:
-        file_name = r"(?: from (?:\S*/)?([^\s/#]+\.(?:whl|gz|zip|bz2|tgz)))?"
-        found = re.search(rf"DO NOT MATCH THE HASHES.*?\n\s+(\S+){file_name}", said, re.DOTALL)
-        what, file = (found[1], found[2]) if found else ("a file", None)
-        lock = named_by(str(canonicalize_name(what.partition("==")[0])))
-        again = f"{remade(lock)} where the file is right" if lock else "find out which of the indexes has the right one"
-        return BadLock(
-            f"{what}{f' ({file})' if file else ''} is not the file that {lock or 'the index'} names: its hash differs; "
-            f"{again}, or find out who changed the file"
-        )
-    return WheelhouseError(f"gathering wheels: pip failed: {essence(said)}")
 
 
 __all__ = ["DOWNLOAD_SECONDS", "Fetching", "accept"]

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,11 +31,13 @@ ALLOWED_HASH = (
 
 @dataclass(frozen=True)
 class Pinned:
-    """One locked distribution: canonical name, version, and the sha256 of every file that is allowed."""
+    """One locked distribution: canonical name, version, and the sha256 of every file that is allowed. `files`: the
+    names of these, where the lock says them."""
 
     name: str
     version: str
     hashes: tuple[str, ...]
+    files: tuple[str, ...] = field(default=(), compare=False)
 
     def requirement(self) -> str:
         """The pin as a requirement."""

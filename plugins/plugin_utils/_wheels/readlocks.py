@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from packaging.utils import canonicalize_name
@@ -67,17 +67,25 @@ class _Pins:
         self.label = label
         self.found: dict[str, Pinned] = {}
 
-    def add(self, name: str, version: str, files: Iterable[str]) -> None:
-        """Take one; `files` are its hashes as kind:digest."""
+    def add(self, name: str, version: str, files: Iterable[str], said: Iterable[Json] = ()) -> None:
+        """Take one; `files` are its hashes as kind:digest, `said` is what the lock says of each file."""
         canonical = canonicalize_name(name)
         known = self.found.get(canonical)
         if known is not None and known.version != version:
             raise BadLock(f"{self.label}: {canonical} is locked to {known.version} and to {version} for one platform")
         hashes = sorted({item.partition(":")[2].lower() for item in files if item.startswith("sha256:")})
-        self.found[canonical] = Pinned(canonical, version, tuple(hashes))
+        self.found[canonical] = Pinned(canonical, version, tuple(hashes), _names(said))
 
     def all(self) -> tuple[Pinned, ...]:
         return tuple(self.found[name] for name in sorted(self.found))
+
+
+def _names(said: Iterable[Json]) -> tuple[str, ...]:
+    """The names of the files of a distribution; none where one of them has none."""
+    files = [file for file in said if file]
+    places = [str(file.get("file") or file.get("name") or file.get("url") or file.get("path") or "") for file in files]
+    names = [unquote(urlsplit(place).path).rpartition("/")[2] for place in places]
+    return tuple(names) if all(names) else ()
 
 
 def _uv(path: Path, environment: Mapping[str, str]) -> Found:
@@ -89,7 +97,7 @@ def _uv(path: Path, environment: Mapping[str, str]) -> Found:
         source = package["source"]
         if "registry" in source:
             files = [package.get("sdist") or {}, *package.get("wheels", [])]
-            pins.add(package["name"], package["version"], [str(file.get("hash", "")) for file in files])
+            pins.add(package["name"], package["version"], [str(file.get("hash", "")) for file in files], files)
         elif "git" in source:
             place, _, commit = str(source["git"]).partition("#")
             place, _, query = place.partition("?")
@@ -128,7 +136,7 @@ def _poetry(path: Path, environment: Mapping[str, str]) -> Found:
             direct.append(direct_of(package["name"], str(source["url"]), path.parent, path.name))
         else:
             files = package.get("files") or old_files.get(package["name"], [])
-            pins.add(package["name"], package["version"], [str(file["hash"]) for file in files])
+            pins.add(package["name"], package["version"], [str(file["hash"]) for file in files], files)
     return Found(pins.all(), tuple(direct), wanted=False)
 
 
@@ -157,7 +165,8 @@ def _pdm(path: Path, environment: Mapping[str, str]) -> Found:
             item = direct_of(package["name"], str(package.get("url") or package["path"]), path.parent, path.name)
             direct += [item] if item.value != str(path.parent.resolve()) else []
         else:
-            pins.add(package["name"], package["version"], [str(file["hash"]) for file in package.get("files", [])])
+            files = package.get("files", [])
+            pins.add(package["name"], package["version"], [str(file["hash"]) for file in files], files)
     return Found(pins.all(), tuple(direct), wanted=False)
 
 
@@ -206,7 +215,7 @@ def _pylock(path: Path, environment: Mapping[str, str]) -> Found:
         else:
             files = [package.get("sdist") or {}, *package.get("wheels", [])]
             hashes_of = [f"sha256:{file['hashes']['sha256']}" for file in files if "sha256" in file.get("hashes", {})]
-            pins.add(name, str(package["version"]), hashes_of)
+            pins.add(name, str(package["version"]), hashes_of, files)
     return Found(pins.all(), tuple(direct), wanted=True)
 
 

@@ -549,8 +549,9 @@ class _Gathering(Fetching):
             message += f"; {self._label()} says which versions: make it again after a change of what is required"
         return message
 
-    def hashed_by(self, name: str) -> str:
-        return self._label() if any(pin.name == name and pin.hashes for pin in self._told.pins) else ""
+    def hashed_by(self, name: str) -> tuple[str, tuple[str, ...]]:
+        found = {pin.name: (self._label(), pin.files) for pin in self._told.pins if pin.hashes}
+        return found.get(name, ("", ()))
 
     def _kept_path(self, asked: _Asked, told: Sequence[str]) -> Path:
         """Where the versions that nothing says are kept: the same for the same demands, whatever the code is."""

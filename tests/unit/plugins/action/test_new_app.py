@@ -14,7 +14,7 @@ from ansible.plugins.action import ActionBase
 from ansible_collections.headcount.gunicorn.plugins.action import new_app
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp import flow
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._newapp.types import Answers
-from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource
+from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import BadSource, TooSlow
 
 PROPOSAL: Any = SimpleNamespace(
     entry={"name": "shop"}, questions=[SimpleNamespace(text="headcount_apps[0].x: who?", must=True)]
@@ -64,6 +64,7 @@ def test_check_mode_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     ("answer", "arguments", "message"),
     [
         (BadSource("it holds no Python"), {"source": "x"}, "new_app: x cannot work as it is: it holds no Python"),
+        (TooSlow("too slow"), {"source": "x"}, "new_app: x could not be looked at: too slow; call it again"),
         ("", {}, "new_app: source is missing: a folder, a wheel, a URL of git or NAME==VERSION"),
     ],
 )

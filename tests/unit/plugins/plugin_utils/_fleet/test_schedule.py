@@ -27,6 +27,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathere
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools import (
     NetworkUnreachable,
     ResolutionConflict,
+    TooSlow,
     WheelMissing,
 )
 
@@ -173,11 +174,14 @@ def test_what_could_not_be_built_is_not_gathered_again_in_the_run(tmp_path: Path
     assert list(planner.gathering._sets) == ([] if state == builds.BUILT else [wanted(BOOKWORM)])
 
 
+@pytest.mark.parametrize("error", [NetworkUnreachable, TooSlow])
 @pytest.mark.parametrize("check", [True, False])
-def test_a_check_without_a_network_still_shows_the_plan(tmp_path: Path, check: bool) -> None:
+def test_a_check_without_a_network_still_shows_the_plan(
+    tmp_path: Path, check: bool, error: type[NetworkUnreachable | TooSlow]
+) -> None:
     fleet = Fleet(tmp_path, {"a": BOOKWORM})
     planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", check, print)
-    planner.gathering._sets[wanted(BOOKWORM)] = NetworkUnreachable("the network was not reachable")
+    planner.gathering._sets[wanted(BOOKWORM)] = error("the network was not reachable")
     host = HostDecision("a", apps={"shop": AppDecision("shop", "deploy")})
     assert planner._take(host, {"shop": wanted(BOOKWORM)}) == {}
     if check:

@@ -22,6 +22,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.tools i
     Contradiction,
     LacksFiles,
     NetworkUnreachable,
+    TooSlow,
 )
 
 FLASK = "from flask import Flask\napp = Flask(__name__)\n@app.route('/')\ndef index(): return 'hello'\n"
@@ -291,7 +292,10 @@ def test_what_cannot_be_looked_at_to_the_end_gives_what_is_known_without_it(tmp_
     assert "x" * 32 not in given.text
 
 
-@pytest.mark.parametrize("error", [NetworkUnreachable("index.example was not reachable"), BuildFailed("no compiler")])
+@pytest.mark.parametrize(
+    "error",
+    [NetworkUnreachable("index.example was not reachable"), TooSlow("pip was slow"), BuildFailed("no compiler")],
+)
 def test_what_cannot_be_gathered_leaves_what_is_known_by_files(tmp_path: Path, error: Exception) -> None:
     def make(*_: Any) -> Made:
         raise error
@@ -301,7 +305,10 @@ def test_what_cannot_be_gathered_leaves_what_is_known_by_files(tmp_path: Path, e
         flow.entry(shop, tools(make))
     assert caught.value.cause is error
     assert caught.value.entry.proposal.entry["entry_point"] == "app:app"
-    assert str(error) in " ".join(caught.value.entry.text.replace("#", "").split())
+    text = " ".join(caught.value.entry.text.replace("#", "").split())
+    assert str(error) in text
+    assert ("; call it again" in text) is not isinstance(error, BuildFailed)
+    assert ("Put that right" in text) is isinstance(error, BuildFailed)
 
 
 def test_answers_of_a_person_go_before_what_new_app_finds(tmp_path: Path) -> None:

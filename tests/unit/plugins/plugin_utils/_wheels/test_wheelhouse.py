@@ -353,7 +353,7 @@ def test_a_file_that_is_not_the_locked_one(
     if named == "uv.lock":
         text = (
             '[[package]]\nname = "flask"\nversion = "3.1.3"\nsource = {registry = "x"}\n'
-            f'wheels = [{{url = "x", hash = "sha256:{digest}"}}]\n'
+            f'wheels = [{{url = "https://x/flask-3.1.3-py3-none-any.whl", hash = "sha256:{digest}"}}]\n'
         )
     if named:
         (tmp_path / named).write_text(text, encoding="utf-8")
@@ -364,6 +364,32 @@ def test_a_file_that_is_not_the_locked_one(
     assert str(caught.value).startswith(
         f"flask==3.1.3 (flask-3.1.3-py3-none-any.whl) is not the file that {who} names: its hash differs; {fix[named]}"
     )
+
+
+@pytest.mark.parametrize("kind", ["uv.lock", "poetry.lock", "pdm.lock", "pylock.toml"])
+def test_nobody_changed_a_file_that_the_lock_does_not_name(
+    tmp_path: Path, index: Index, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    said = (
+        "ERROR: THESE PACKAGES DO NOT MATCH THE HASHES FROM THE REQUIREMENTS FILE. ...\n"
+        "    flask==3.1.3 from https://x/flask-3.1.3-cp311-cp311-linux_x86_64.whl#sha256=ab (from -r x):\n"
+    )
+    monkeypatch.setattr(index, "_download", lambda words: Done(1, "", said))
+    digest, other = "a" * 64, "flask-3.1.3-cp314-cp314-linux_x86_64.whl"
+    head = 'name = "flask"\nversion = "3.1.3"\n'
+    of_uv = f'source = {{registry = "x"}}\nwheels = [{{url = "https://x/{other}", hash = "sha256:{digest}"}}]\n'
+    text = {
+        "uv.lock": f"[[package]]\n{head}{of_uv}",
+        "poetry.lock": f'[[package]]\n{head}files = [{{file = "{other}", hash = "sha256:{digest}"}}]\n',
+        "pdm.lock": f'[[package]]\n{head}files = [{{url = "https://x/{other}", hash = "sha256:{digest}"}}]\n',
+        "pylock.toml": f'[[packages]]\n{head}wheels = [{{name = "{other}", hashes = {{sha256 = "{digest}"}}}}]\n',
+    }
+    (tmp_path / kind).write_text(text[kind], encoding="utf-8")
+    with pytest.raises(wheelhouse.BadLock) as caught:
+        gather(tmp_path, "flask", lock=kind)
+    assert f"{kind} names no such file, but {other}: it was made for other Pythons" in str(caught.value)
+    assert "headcount_python" in str(caught.value)
+    assert "changed" not in str(caught.value)
 
 
 def test_a_lock_decides_versions_and_hashes(tmp_path: Path, index: Index) -> None:
