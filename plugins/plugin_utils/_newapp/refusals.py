@@ -143,17 +143,7 @@ _NEWER: Final = (
 _NO_METADATA: Final = "PackageNotFoundError"
 _LACKS_A_FILE: Final = ("FileNotFoundError", "TemplateNotFound", "NotADirectoryError")
 _ALWAYS: Final = "put right what it says"
-_OF_THE_CODE: Final = frozenset(
-    {
-        "ImportError",
-        "ModuleNotFoundError",
-        "SyntaxError",
-        "IndentationError",
-        "AttributeError",
-        "NameError",
-        "TypeError",
-    }
-)
+_OF_THE_CODE: Final = frozenset({"ImportError", "ModuleNotFoundError", "SyntaxError", "IndentationError", "NameError"})
 """Errors that the same code with the same dependencies has wherever it runs."""
 
 

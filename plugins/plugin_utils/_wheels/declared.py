@@ -75,7 +75,7 @@ def declared(
         overrides=tuple(map(str, uv.get("override-dependencies", []))),
         indexes=replace(known, bound={**known.bound, **_bound(folder, top)}),
         absent=_absent(told, found) if tree else (),
-        python=_pythons(told) if named is None else "",
+        python=_pythons(told) if named is None or found.complete else "",
     )
 
 

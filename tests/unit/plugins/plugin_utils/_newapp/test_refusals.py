@@ -58,7 +58,7 @@ def test_what_is_nowhere_or_is_shipped_may_be_what_a_host_has(folder: Path) -> N
         fix = told(folder, Error("FileNotFoundError", message))
         assert "where it lacks a file of settings or a database that a host has" in fix
         assert "on every host" not in fix
-    assert "on every host" in told(folder, Error("TypeError", "an integer is required"))
+    assert "on every host" in told(folder, Error("NameError", "name 'shop' is not defined"))
 
 
 @pytest.mark.parametrize(
