@@ -14,6 +14,8 @@ from .django import VARIABLE, is_aside
 _ELSEWHERE: Final = re.compile(r"://|\$|@")
 CREDENTIAL: Final = re.compile(r"SECRET|PASSWORD|PASSWD|TOKEN|API_?KEY|PRIVATE_KEY|ACCESS_KEY|DSN|CREDENTIAL|_KEY$")
 """The name of a variable whose value is known to few."""
+_CHOICE: Final = re.compile(r"SETTINGS|CONFIG|FLASK_APP|FLASK_ENV")
+"""The name of a variable that says which of its configurations an app has."""
 _FOR_WORK: Final = re.compile(r"(^|[._-])(dev|devel|development|test|tests|testing|local|override|debug|ci)\.")
 
 
@@ -31,15 +33,20 @@ def builds_project(origin: str, service: Mapping[str, object]) -> bool:
 
 def settings(service: Mapping[str, object], services: Collection[str]) -> Iterator[tuple[str, str]]:
     """The variables of a service that say the same on a host: no credential, and nothing that is a place in the network
-    of its `services`."""
+    of its `services`. Where it has one of these, only what chooses a configuration: a switch for what is at that place
+    (USE_ES) is wrong without it."""
     given = service.get("environment")
     pairs = given.items() if isinstance(given, dict) else [str(item).partition("=")[::2] for item in _listed(given)]
+    found: dict[str, str] = {}
+    left_out = False
     for name, value in pairs:
         text = str(value).strip() if value is not None and not isinstance(value, bool) else ""
         place = text.partition(":")[0] in services or _ELSEWHERE.search(text)
-        for_work = name == VARIABLE and is_aside(text)
-        if text and not place and not for_work and not CREDENTIAL.search(str(name)):
-            yield str(name), text
+        if text and (place or CREDENTIAL.search(str(name))):
+            left_out = True
+        elif text and not (name == VARIABLE and is_aside(text)):
+            found[str(name)] = text
+    yield from ((name, text) for name, text in found.items() if not left_out or _CHOICE.search(name))
 
 
 def _listed(given: object) -> list[object]:

@@ -368,6 +368,17 @@ services:
 """
 
 
+@pytest.mark.parametrize(
+    ("more", "names"), [("", {"USE_ES", "APP_SETTINGS"}), (", ES_URI: 'http://search:9200'", {"APP_SETTINGS"})]
+)
+def test_a_switch_of_a_compose_file_goes_with_the_place_that_it_is_for(
+    tmp_path: Path, more: str, names: set[str]
+) -> None:
+    web = f"{{build: ., environment: {{USE_ES: 1, APP_SETTINGS: shop.Live{more}}}}}"
+    found = hinted(tmp_path, {"docker-compose.yml": f"services:\n  search: {{image: es}}\n  web: {web}\n"}).variables
+    assert set(found) == names
+
+
 def test_the_settings_that_a_compose_file_gives_the_project(tmp_path: Path) -> None:
     files = {
         "docker-compose.yml": SERVICES,
