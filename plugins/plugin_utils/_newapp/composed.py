@@ -35,18 +35,24 @@ def settings(service: Mapping[str, object], services: Collection[str]) -> Iterat
     """The variables of a service that say the same on a host: no credential, and nothing that is a place in the network
     of its `services`. Where it has one of these, only what chooses a configuration: a switch for what is at that place
     (USE_ES) is wrong without it."""
+    given = _given(service)
+    elsewhere = {
+        name
+        for name, text in given.items()
+        if text.partition(":")[0] in services or _ELSEWHERE.search(text) or CREDENTIAL.search(name)
+    }
+    for name, text in given.items():
+        for_work = name == VARIABLE and is_aside(text)
+        if name not in elsewhere and not for_work and (not elsewhere or _CHOICE.search(name)):
+            yield name, text
+
+
+def _given(service: Mapping[str, object]) -> dict[str, str]:
+    """The variables of a service that have a value."""
     given = service.get("environment")
     pairs = given.items() if isinstance(given, dict) else [str(item).partition("=")[::2] for item in _listed(given)]
-    found: dict[str, str] = {}
-    left_out = False
-    for name, value in pairs:
-        text = str(value).strip() if value is not None and not isinstance(value, bool) else ""
-        place = text.partition(":")[0] in services or _ELSEWHERE.search(text)
-        if text and (place or CREDENTIAL.search(str(name))):
-            left_out = True
-        elif text and not (name == VARIABLE and is_aside(text)):
-            found[str(name)] = text
-    yield from ((name, text) for name, text in found.items() if not left_out or _CHOICE.search(name))
+    said = {str(name): value for name, value in pairs if value is not None and not isinstance(value, bool)}
+    return {name: str(value).strip() for name, value in said.items() if str(value).strip()}
 
 
 def _listed(given: object) -> list[object]:
