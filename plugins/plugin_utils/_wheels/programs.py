@@ -61,10 +61,16 @@ def _brought(path: str) -> Iterator[str]:
                 yield from _declared(archive.read(name).decode("utf-8", errors="replace"))
 
 
+class _AsWritten(configparser.ConfigParser):
+    """Names keep their case: that of a program counts."""
+
+    def optionxform(self, optionstr: str) -> str:
+        return optionstr
+
+
 def _declared(text: str) -> Iterator[str]:
     """The programs of an entry_points.txt."""
-    parser = configparser.ConfigParser(interpolation=None, strict=False, delimiters=("=",))
-    parser.optionxform = str  # type: ignore[assignment,method-assign]
+    parser = _AsWritten(interpolation=None, strict=False, delimiters=("=",))
     try:
         parser.read_string(text)
     except configparser.Error:

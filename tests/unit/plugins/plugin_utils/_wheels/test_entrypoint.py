@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -17,6 +15,7 @@ from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathere
     Wheel,
     WheelSet,
 )
+from made_wheels import wheel
 
 PLATFORM = Platform("3.11", "x86_64", "glibc 2.36")
 FILES = {
@@ -29,14 +28,6 @@ FILES = {
     "src/till/wsgi.py": "with open('x') as app:\n    pass\n",
     "spare/plain.py": "app = 1\n",
 }
-
-
-def wheel(folder: Path, name: str, files: Mapping[str, str]) -> Wheel:
-    path = folder / f"{name}-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for item, text in files.items():
-            archive.writestr(item, text)
-    return Wheel(name, "1", path.name, name.ljust(64, "0"), 1, str(path))
 
 
 @pytest.fixture

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-import zipfile
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,20 +11,12 @@ import pytest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.gathered import (
     HostBuild,
     Platform,
-    Wheel,
     WheelSet,
 )
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._wheels.programs import problem_of
+from made_wheels import wheel
 
 ENTRY_POINTS = "[console_scripts]\nddtrace-run = ddtrace.run:main\nUp:Per = a:b [extra]\n\n[other]\nno-program = a:b\n"
-
-
-def wheel(folder: Path, name: str, files: Mapping[str, str]) -> Wheel:
-    path = folder / f"{name}-1-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        for item, text in files.items():
-            archive.writestr(item, text)
-    return Wheel(name, "1", path.name, name.ljust(64, "0"), 1, str(path))
 
 
 @pytest.fixture
