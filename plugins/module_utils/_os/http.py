@@ -45,7 +45,8 @@ class Answer:
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
     on until a bound was reached (never_ends()); `timed_out`: it was not whole in time for any other reason. `location`
-    is where a redirect leads to, at most 200 characters, `kind` its Content-Type; `header_bytes`: of all its headers.
+    is where a redirect leads to, at most 200 characters, `kind` its Content-Type, `encoding` its Content-Encoding and
+    `caching` its Cache-Control; `header_bytes`: of all its headers.
     """
 
     status: int
@@ -58,6 +59,8 @@ class Answer:
     timed_out: bool = False
     location: str = ""
     kind: str = ""
+    encoding: str = ""
+    caching: str = ""
     header_bytes: int = 0
 
     def words(self) -> str:
@@ -213,6 +216,10 @@ class Connection(http.client.HTTPConnection):
             self.sock = socket.create_connection(self._address, self.timeout)
 
 
+_KEPT = ("Location", "Content-Type", "Content-Encoding", "Cache-Control")
+"""The headers of an answer that are kept."""
+
+
 class _Exchange:
     """One request under way, and how far its answer has come."""
 
@@ -224,7 +231,7 @@ class _Exchange:
         self.stream: _Stream | None = None
         self.status = 0
         self.declared: int | None = None
-        self.location = self.kind = ""
+        self.said: dict[str, str] = {}
         self.header_bytes = 0
         self.body = bytearray()
 
@@ -255,8 +262,7 @@ class _Exchange:
             response = http.client.HTTPResponse(stream, method=self._ask.method)
             response.begin()
         self.status, self.declared = response.status, response.length
-        self.location = (response.getheader("Location") or "")[:200]
-        self.kind = (response.getheader("Content-Type") or "")[:200]
+        self.said = {name: (response.getheader(name) or "")[:200] for name in _KEPT}
         self.header_bytes = sum(len(name) + len(value) + 4 for name, value in response.getheaders())
         while True:
             block = response.read1(BLOCK_BYTES)
@@ -270,7 +276,9 @@ class _Exchange:
         received = self.stream.received if self.stream is not None else 0
         return Answer(
             self.status, bytes(self.body), self.seconds * 1000,
-            received=received, location=self.location, kind=self.kind, header_bytes=self.header_bytes,
+            received=received, header_bytes=self.header_bytes, location=self.said.get("Location", ""),
+            kind=self.said.get("Content-Type", ""), encoding=self.said.get("Content-Encoding", ""),
+            caching=self.said.get("Cache-Control", ""),
         )  # fmt: skip
 
     def _came(self, stream: _Stream) -> Came:

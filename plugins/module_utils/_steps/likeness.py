@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Whether the answers of a candidate are of the kind that the live generation's are: their Content-Type, the size of
-their headers, and whether some are empty or cut short.
+"""Whether the answers of a candidate are of the kind that the live generation's are: their Content-Type, where they
+redirect to, their Content-Encoding and Cache-Control, the size of their headers, and whether some are empty or cut.
 
-The load says nothing of either: what was HTML and is JSON, or has no type at all, is answered 200 as fast as before. So
+The load says nothing of it: what was HTML and is JSON, or has no type at all, is answered 200 as fast as before. So
 each path of the load is asked once of both, after the load, and once more where they differ. The load knows how many
 bytes the answers of a few requests have together, and so not whether one of them is empty or cut: a path that has fewer
 there is asked AGAIN times. What differs is told, and decides nothing: a release may mean it.
@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Collection, Sequence
 from typing import Final
 
-from .._os.http import Answer, Ask, request, well
+from .._os.http import Answer, Ask, redirected, request, well
 from .._verdict.statistics import hypergeometric_sf
 from .._verdict.toldchecks import in_bytes
 from .._verdict.types import PASS, Check
@@ -36,6 +36,7 @@ SHORT: Final = 0.8
 """The same for answers that have less than this share of the bytes that others of the same path have."""
 
 NO_TYPE: Final = "no Content-Type"
+NOTHING: Final = "none"
 _CHARSET: Final = re.compile(r";\s*charset\s*=\s*\"?([^\s;\"]+)", re.IGNORECASE)
 
 Send = Callable[..., Answer]
@@ -139,12 +140,32 @@ def _differing(candidate: str, live: str, path: Ask, seconds: float, ask: Send) 
     kind, usual = kind_of(new), kind_of(old)
     if kind != usual:
         said.append(("answer_kind", f"answers of {name} have {_typed(kind)}, of the live generation {_typed(usual)}"))
+    if redirected(new) and redirected(old):
+        said += _unlike("redirect", name, "lead to", _place(new), _place(old))
+    said += _unlike("encoding", name, "have the Content-Encoding", new.encoding.lower(), old.encoding.lower())
+    said += _unlike("caching", name, "have the Cache-Control", _caching(new), _caching(old))
     size, before = new.header_bytes, old.header_bytes
     if max(size, before) > HEADER_TIMES * min(size, before) and abs(size - before) > HEADER_BYTES:
         # to two digits: a date or a cookie makes no difference
         words = f"headers of {name} have {in_bytes(_round(size))}, of the live generation {in_bytes(_round(before))}"
         said.append(("header_size", words))
     return [Check(f"{question}:{name}", PASS, None, None, (None, None), words) for question, words in said]
+
+
+def _unlike(question: str, name: str, has: str, new: str, old: str) -> list[tuple[str, str]]:
+    """What is told of a header that differs."""
+    words = f"answers of {name} {has} {new or NOTHING}, of the live generation {old or NOTHING}"
+    return [(question, words)] if new != old else []
+
+
+def _place(answer: Answer) -> str:
+    """Where a redirect leads to, without what may be new each time."""
+    return re.split("[?#]", answer.location)[0]
+
+
+def _caching(answer: Answer) -> str:
+    """The directives of a Cache-Control, without their seconds, which may run."""
+    return ", ".join(sorted({part.partition("=")[0].strip().lower() for part in answer.caching.split(",")}))
 
 
 def _typed(kind: str) -> str:

@@ -72,6 +72,8 @@ def test_what_is_unhealthy(answer: Answer, contains: str | None, reason: str | N
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/healthz" else 404)
+        self.send_header("Cache-Control", "no-store")
+        self.send_header("Location", "/elsewhere")
         self.end_headers()
         self.wfile.write(b"hello")
 
@@ -91,6 +93,7 @@ def port() -> Iterator[int]:
 def test_an_answer_is_told_as_it_is(port: int) -> None:
     answer = get(("127.0.0.1", port), "/healthz", 2.0)
     assert (answer.status, answer.body) == (200, b"hello")
+    assert (answer.caching, answer.location, answer.encoding) == ("no-store", "/elsewhere", "")
     assert get(("127.0.0.1", port), "/else", 2.0).status == 404
 
 
@@ -181,6 +184,7 @@ def test_nothing_is_ever_decompressed(wild: Any) -> None:
     answer = get(wild, "/zipped", 5.0)
     assert answer.status == 200
     assert answer.received < 64 * 1024
+    assert answer.encoding == "gzip"
 
 
 def test_a_health_check_that_never_ends_is_not_healthy(wild: Any) -> None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -71,6 +72,15 @@ def told(both: Both, *paths: Ask) -> list[str]:
             ["headers of GET / have 5.2 kB, of the live generation 210 bytes"],
         ),
         (answer(), answer(header_bytes=2000), ["headers of GET / have 210 bytes, of the live generation 2 kB"]),
+        (
+            replace(answer(), encoding="", caching="public, max-age=60"),
+            replace(answer(), encoding="gzip", caching="No-Store, private"),
+            [
+                "answers of GET / have the Content-Encoding none, of the live generation gzip",
+                "answers of GET / have the Cache-Control max-age, public, of the live generation no-store, private",
+            ],
+        ),
+        (replace(answer(), caching="private, max-age=59"), replace(answer(), caching="max-age=60,private"), []),
         (answer("text/plain", status=500), answer(), []),  # that is what the trial fails for
         (answer(), answer("text/plain", status=404), []),  # a new path
     ],
@@ -92,6 +102,16 @@ def test_a_status_that_is_declared_means_well() -> None:
     paths = [Ask("/gone", status=(410,))]
     both = Both([answer("application/json", status=410)], [answer(status=410)])
     assert "application/json" in told(both, *paths)[0]
+
+
+def test_a_redirect_that_means_well_leads_where_it_did() -> None:
+    def moved(place: str) -> Both:
+        there = replace(answer(status=302), location="/login?next=%2F&state=1")
+        return Both([replace(there, location=place)], [there])
+
+    path = Ask("/", status=(302,))
+    assert told(moved("/login?next=%2F&state=2"), path) == []
+    assert told(moved("/error"), path) == ["answers of GET / lead to /error, of the live generation /login"]
 
 
 def test_that_takes_a_bounded_time() -> None:
