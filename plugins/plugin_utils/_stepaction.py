@@ -169,7 +169,8 @@ def in_words(name: str, phase: str, result: Json) -> Result:
     if result.get("cause"):
         from ._display.lacking import with_fix
 
-        where, cause = str(result.get("phase") or phase), with_fix(str(result["cause"]))
+        where = str(result.get("phase") or phase)
+        cause = with_fix(str(result["cause"]), where)
         # A module that can say why has healed the host itself, unless the error is Headcount's own.
         right = not result.get("lost") and where != "internal"
         return {

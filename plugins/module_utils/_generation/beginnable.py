@@ -71,6 +71,11 @@ class Lack:
         )
 
     def _fix(self) -> str:
+        if self.need + SPARE > self.limit.most:
+            return (
+                "Its plan alone has more than that: declare `concurrency`, the requests in flight at peak, which its "
+                "threads follow, or `settings` with fewer workers and threads; or allow more"
+            )
         swollen = [one for one in self.beside if one.swollen]
         if not swollen:
             return "End some of them, or allow more"

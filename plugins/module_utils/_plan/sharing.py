@@ -257,4 +257,8 @@ def sharing_slots(inputs: Inputs) -> Limit:
         f"cores x wait ratio {number(ratio)} wait (and three standard deviations), {whole} compute,"
         f" {SHARING_QUEUE} queue for a core"
     )
+    if inputs.peak is None and crowd > max(asked, THREADS_MAX):
+        from .waits import undeclared
+
+        return undeclared(inputs, asked, crowd, words)
     return Limit("waiting", crowd, words)

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Sync workers for requests of which some wait: each holds its worker meanwhile.
+"""Requests that wait: sync workers, each of which one holds meanwhile, and threads for more than anybody declared.
 
 docs/planner.md has the formulas with their source; all times are in milliseconds.
 """
@@ -11,9 +11,9 @@ import math
 from typing import Final, Sequence
 
 from .._declaration.mixture import TIMELESS_MS, Kind, Spread, crowding, waiting_chance
-from .inputs import CPU_MS_MIN
-from .sharing import SYNC_LINE
-from .types import number
+from .inputs import CPU_MS_MIN, Inputs
+from .sharing import SYNC_LINE, THREADS_MAX
+from .types import Limit, number
 
 SYNC_PATIENCE: Final = 3.0
 """Where requests wait, each holds its sync worker meanwhile. There are workers for waits that are so many times as long
@@ -29,6 +29,26 @@ SYNC_WORSE: Final = 1.0
 """Where the most workers are fewer than that asks for, requests that wait may make the wait for a free one longer by so
 many times what the fastest kind takes anyway: threads take 1.1 to 1.4 times as long as processes on each day, and the
 waits are three times as long on few."""
+
+THREADS_PER_MIB: Final = 0.6
+"""Threads for each MiB of an app's part of the host, where nobody says that so many requests are in flight: half of the
+tasks that systemd lets a service have, which is 15 % (DefaultTasksMax=) of one for each 128 KiB (kernel.threads-max),
+so that two generations are beside each other also where a limit holds for both."""
+
+
+def undeclared(inputs: Inputs, asked: int, crowd: int, words: str) -> Limit:
+    """Slots where `crowd` of them would keep the cores busy, by `words`, and nobody declares how many requests are in
+    flight: `asked` or THREADS_MAX in any case, and no more than the host begins."""
+    part = inputs.allotment.budget_mib * inputs.allotment.generations
+    most = max(asked, THREADS_MAX, math.floor(THREADS_PER_MIB * part))
+    if crowd <= most:
+        return Limit("waiting", crowd, words)
+    return Limit(
+        "tasks",
+        most,
+        "half of the threads that systemd lets a service of the app's part of the host have, unless concurrency is"
+        f" declared, as {crowd} in flight would keep the cores busy: {words}",
+    )
 
 
 def with_waits(cores: int, load: float, spread: Spread, ratio: float, most: int) -> tuple[int, bool, str]:

@@ -23,7 +23,7 @@ from .app import AppOnHost
 from .compare import Arm, Evidence, Live, arm, missing_tool, try_candidate, weighed_more
 from .excepting import Said, excepting, wanted, with_exceptions
 from .likeness import unlike
-from .uncounted import only_redirects
+from .uncounted import only_redirects, sent_elsewhere
 from .watchdog import memory_bounded
 from .weigh import fail_if_lost
 
@@ -102,11 +102,20 @@ def beside_live(
     `live` (None: that was not loaded). `begin`: of the trial, in seconds of the epoch."""
     if not wanted(verdict):
         return verdict
-    found = unlike_live(app, number, live, verdict) if verdict.outcome == PASS else []
+    found = [*not_tried(app, number), *unlike_live(app, number, live, verdict)] if verdict.outcome == PASS else []
     logged = complaints(app, number, live, verdict, evidence, begin)
     verdict = with_exceptions(verdict.telling(found), logged)
     evidence["verdict"] = verdict.to_dict()
     return verdict
+
+
+def not_tried(app: AppOnHost, number: int) -> list[Check]:
+    """Which of what the candidate is asked for leads away from itself, as is declared (sent_elsewhere())."""
+    declared = app.record(number).app
+    health = replace(Ask.of_health(declared["health"]), status=tuple(declared["health"]["status"]))
+    paths = [Ask.of_path(path) for path in declared["load"]["paths"]]
+    asked = paths if any(path.path == health.path for path in paths) else [health, *paths]
+    return sent_elsewhere(app.layout.trial_socket(number), asked, answer_seconds(declared))
 
 
 def unlike_live(app: AppOnHost, number: int, live: int | None, verdict: Verdict) -> list[Check]:

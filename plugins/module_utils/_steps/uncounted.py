@@ -7,8 +7,10 @@ from __future__ import annotations
 
 from collections import Counter
 from typing import Callable, Sequence
+from urllib.parse import urlsplit
 
 from .._os.http import AS_USERS, ASKED_AS, REDIRECT, Answer, Ask, redirected, request, unwell
+from .._verdict.types import PASS, Check
 
 _FIX = {
     401: "declare in load.paths what lets the request in (headers: {Authorization: ...}), or another path",
@@ -96,3 +98,42 @@ def only_redirects(
                 fix = f"where that is meant, {fix.partition('; ')[2]}"
             return f"{what}: {fix}"
     return ""
+
+
+def sent_elsewhere(
+    address: str | tuple[str, int], paths: Sequence[Ask], seconds: float, ask: Callable[..., Answer] = request
+) -> list[Check]:
+    """Which paths lead only to the same page at another address (https, a name of the app's own), which their `status`
+    lets count as well: what makes that page was not tried. One check, which passes; none where no path does.
+
+    Only those are asked whose status may be a redirect. Bounded: `seconds` for each request.
+    """
+    found: list[str] = []
+    for path in paths:
+        if not any(300 <= status < 400 for status in path.status):
+            continue
+        answer = ask(address, path, path.within(seconds))
+        if redirected(answer) and answer.status in path.status and _same_page(path.path, answer.location):
+            found.append(f"{path.method} {path.path} ({answer.status} to {answer.location})")
+    if not found:
+        return []
+    words = (
+        f"{' and '.join(found)} only {'redirects' if len(found) == 1 else 'redirect'} to the same page at another "
+        f"address, as status allows: what makes that page was not tried; declare what users send ({AS_USERS})"
+    )
+    return [Check("elsewhere", PASS, float(len(found)), None, (None, None), words)]
+
+
+def _same_page(path: str, location: str) -> bool:
+    """Whether a redirect leads to the path that was asked for, at an address that it names."""
+    leads = _parts(location)
+    return leads is not None and bool(leads[0]) and leads[1] == urlsplit(f"//app{path}").path
+
+
+def _parts(location: str) -> tuple[str, str] | None:
+    """The address and the path that a place names; None where it is none."""
+    try:
+        place = urlsplit(location)
+    except ValueError:
+        return None
+    return place.netloc, place.path or "/"

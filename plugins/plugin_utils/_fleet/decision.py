@@ -62,6 +62,7 @@ class AppDecision:
     changes: Mapping[str, Sequence[object]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     listen: str = ""
+    prefix: str = ""
     profile: str | None = None
     drift: list[str] = field(default_factory=list)
     release: str | None = None
@@ -390,6 +391,7 @@ def _undecided(app: Json, state: State, parts: Mapping[str, str], source_id: str
         source_id=source_id,
         live=shown_live(state),
         listen=str(app["listen"]),
+        prefix=app["environment"].get("SCRIPT_NAME", "").rstrip("/"),
         profile=app.get("profile"),
         problems=list(state.get("problems") or []),
         load_tests=list(state.get("load_tests") or []),

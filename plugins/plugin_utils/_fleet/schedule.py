@@ -390,6 +390,8 @@ class Scheduler:
         raw = self.variables["hostvars"].raw_get(host.host)
         better = self._host(declared[host.host], raw, circumstances, gathered)
         if _classes(better) == _classes(host):
+            for name, app in host.apps.items():  # the same, and what the libraries have to be warned of
+                app.plan = better.apps[name].plan
             return False
         refused = {name: app for name, app in host.apps.items() if app.action == choice.REFUSE}
         host.apps, host.status, host.cause = better.apps, better.status, better.cause

@@ -169,7 +169,7 @@ def _app_row(host: HostDecision, app: AppDecision, begun: Outcome | None, check:
         "reasons": app.reasons,
         "notes": app.notes,
         "listen": app.listen,
-        "url": url(app.listen, host.address),
+        "url": url(app.listen, host.address, app.prefix),
         "settings": bare_values(plan),
         "profile": (plan.get("inputs") or {}).get("profile"),
         "measured": outcome.measured,
@@ -283,7 +283,7 @@ def evidence_of(trial: Json) -> Row:
     }
 
 
-def url(listen: str, address: str) -> str:
+def url(listen: str, address: str, prefix: str = "") -> str:
     """Where a person finds the app: a wildcard address is replaced by the host's own."""
     if listen.startswith("unix:"):
         return listen
@@ -291,7 +291,7 @@ def url(listen: str, address: str) -> str:
     shown = address if bound in ("0.0.0.0", "[::]") else bound
     if ":" in shown and not shown.startswith("["):
         shown = f"[{shown}]"
-    return f"http://{shown}:{port}/"
+    return f"http://{shown}:{port}{prefix}/"
 
 
 def _beside(row: Row) -> list[str]:

@@ -54,6 +54,18 @@ def test_a_failed_step_in_words(result: dict[str, Any], phase: str, cause: str, 
             "name setuptools<81 in the project's dependencies, or beside them in source.requirements where",
         ),
         ("ImportError: libpq.so.5: cannot open shared object file: No such file", "install libpq.so.5 on the host"),
+        (
+            "RuntimeError: schema is at 1, 2 is needed: run flask db upgrade",
+            "where its database is the one that is meant, name what makes or migrates the tables in `prepare` "
+            "(`prepare: [flask db upgrade]`), which runs it",
+        ),
+        ("CommandError: run 'python manage.py migrate --noinput' first", "where its database is the one that is meant"),
+        ("OperationalError: no such table: user", "where its database is the one that is meant, name what makes"),
+        ("OperationalError: no such column: user.email", "where its database is the one that is meant"),
+        ('UndefinedColumn: column "email" of relation "user" does not exist', "where its database is the one"),
+        ("OperationalError: (1054, \"Unknown column 'user.email' in 'field list'\")", "where its database is the one"),
+        ("ValueError: '' does not appear to be an IPv4 or IPv6 address (a.py:7)", "where it listens on a unix socket"),
+        ("CommandError: Target database is not up to date.", "where its database is the one that is meant"),
     ],
 )
 def test_what_no_release_brings_is_told_with_its_fix(said: str, fix: str) -> None:
@@ -63,6 +75,20 @@ def test_what_no_release_brings_is_told_with_its_fix(said: str, fix: str) -> Non
     assert found["msg"] == f"shop: start: {found['cause']}"
     again = stepaction.in_words("shop", "start", {"phase": "start", "cause": found["cause"]})
     assert again["cause"] == found["cause"]
+
+
+@pytest.mark.parametrize(
+    ("step", "cause"),
+    [
+        ("prepare", "`flask db upgrade` exited with status 1: OperationalError: no such table: user"),
+        ("start", "died while starting: KeyError: 'migrate'"),
+        ("start", "died while starting: FileNotFoundError: migrations/env.py does not exist"),
+        ("trial", "GET / answered 500 (ValueError: 'a' does not appear to be an IPv4 or IPv6 address)"),
+        ("trial", "GET / answered 500 (ValueError: column 3 of the sheet is not known)"),
+    ],
+)
+def test_what_no_command_before_the_start_would_mend_is_told_as_it_is(step: str, cause: str) -> None:
+    assert stepaction.in_words("shop", step, {"phase": step, "cause": cause})["cause"] == cause
 
 
 def test_a_step_outside_of_a_run_says_what_is_missing() -> None:

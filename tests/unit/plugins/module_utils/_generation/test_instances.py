@@ -679,6 +679,20 @@ class TestRoomForTasks:
         )
         assert small.systemd.said == []
 
+    def test_a_plan_that_no_end_of_others_makes_room_for_says_what_to_declare(self, small: Host) -> None:
+        path = Path(small.layout.generation(2)) / "generation.json"
+        record = json.loads(path.read_text(encoding="utf-8"))
+        record["plan"]["settings"]["threads"]["value"] = 80
+        path.write_text(json.dumps(record), encoding="utf-8")
+        with pytest.raises(StepFailed) as failed:
+            small.candidates.start(2, APP["health"])
+        assert failed.value.cause == (
+            "this host has no room for generation 2: its 163 processes and threads and 10 to spare are 173, but only "
+            "40 more may be begun (/sys/fs/cgroup/pids.max is 140, and 100 are there). Its plan alone has more than "
+            "that: declare `concurrency`, the requests in flight at peak, which its threads follow, or `settings` with "
+            "fewer workers and threads; or allow more, and run this again"
+        )
+
     def test_a_broken_one_makes_room_when_it_leaves(self, small: Host) -> None:
         self.live(small, {8: 1, 9: 1})
         small.answer("1.sock", "/", 500)

@@ -383,6 +383,28 @@ def test_threads_hold_no_less_than_the_declared_concurrency(cores: float, proxy:
     assert (waits.value("worker_class"), waits.slots >= 20) == ("gthread", True)
 
 
+SLOW = [("/", 1.0, 4.0, 12000.0)]
+
+
+@pytest.mark.parametrize("memory", [512, 1536, 8192])
+def test_requests_that_nobody_declared_take_half_of_the_threads_that_a_service_may_have(memory: int) -> None:
+    """12 s of waiting on 4 ms of CPU: 6283 in flight would keep two cores busy; no host of 1.5 GiB begins so many."""
+    app = {"mix": None, "buffering_proxy": False}
+    found = plan(facts(2, memory), shop(**app), kinds(*SLOW))
+    threads = found.settings["threads"]
+    assert found.value("worker_class") == "gthread"
+    assert 160 < found.slots <= max(256, 0.6 * memory) + found.value("workers")
+    assert threads.winner == "tasks"
+    assert "unless concurrency is declared, as 6283 in flight would keep the cores busy" in threads.reason
+
+
+def test_requests_that_are_declared_have_their_threads_whatever_systemd_lets_a_service_have() -> None:
+    host, app = facts(2, 3072), {"mix": None, "buffering_proxy": False}
+    assert plan(host, shop(**app), kinds(*SLOW)).slots < 1900
+    assert plan(host, shop(**app, concurrency=2000), kinds(*SLOW)).slots >= 2000
+    assert plan(host, shop(**app, rate=180), kinds(*SLOW)).slots >= 2160
+
+
 def test_where_memory_keeps_the_declared_concurrency_out_the_plan_says_so() -> None:
     app = shop(profile="cpu", concurrency=300, buffering_proxy=False, memory={"worker_mib": 60.0, "slot_mib": 4.0})
     found = plan(facts(2, 1024), app)

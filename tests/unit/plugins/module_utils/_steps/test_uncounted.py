@@ -11,6 +11,7 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._os.http import
 from ansible_collections.headcount.gunicorn.plugins.module_utils._steps.uncounted import (
     never_well,
     only_redirects,
+    sent_elsewhere,
     told,
     with_fix,
 )
@@ -52,6 +53,52 @@ def test_a_path_that_only_redirects(path: dict[str, Any], answers: list[Answer],
     assert len(asked) == times
     if words:
         assert found.endswith("or, where the redirect is what users get, status: [302]")
+
+
+@pytest.mark.parametrize(
+    ("path", "answer", "asked", "told_of"),
+    [
+        ({"path": "/", "status": [200, 302]}, AWAY, 1, True),
+        (
+            {"path": "/p?x=1", "status": [301]},
+            Answer(301, b"", 1.0, location="https://shop.example.com/p?x=1"),
+            1,
+            True,
+        ),
+        ({"path": "/", "status": [308]}, Answer(308, b"", 1.0, location="https://shop.example.com"), 1, True),
+        ({"path": "/", "status": [302]}, Answer(302, b"", 1.0, location="/login"), 1, False),  # a page of its own
+        ({"path": "/", "status": [302]}, Answer(302, b"", 1.0, location="https://id.example.com/login"), 1, False),
+        ({"path": "/", "status": [302]}, Answer(302, b"", 1.0, location="/"), 1, False),
+        ({"path": "/", "status": [302]}, Answer(302, b"", 1.0, location="http://[x/"), 1, False),
+        ({"path": "/", "status": [200, 302]}, FINE, 1, False),
+        ({"path": "/", "status": [200]}, AWAY, 0, False),  # that fails by itself
+        ({"path": "/"}, AWAY, 0, False),
+    ],
+)
+def test_what_leads_to_itself_at_another_address_was_not_tried(
+    path: dict[str, Any], answer: Answer, asked: int, told_of: bool
+) -> None:
+    ask, seen = answering(answer)
+    found = sent_elsewhere("/run/x.sock", [Ask.of_path(path)], 5.0, ask)
+    assert len(seen) == asked
+    assert bool(found) is told_of
+    for check in found:
+        assert (check.name, check.outcome) == ("elsewhere", "pass")
+        assert check.sentence.startswith(
+            f"GET {path['path']} ({answer.status} to {answer.location}) only redirects to the same page at another "
+            "address, as status allows: what makes that page was not tried; declare what users send (scheme: https"
+        )
+
+
+def test_several_such_paths_are_one_sentence() -> None:
+    def ask(address: Any, what: Ask, bounds: Bounds) -> Answer:
+        return Answer(301, b"", 1.0, location=f"https://a.example.com{what.path}")
+
+    paths = [Ask.of_path({"path": path, "status": [200, 301]}) for path in ("/healthz", "/")]
+    (check,) = sent_elsewhere("/run/x.sock", paths, 5.0, ask)
+    assert check.sentence.startswith(
+        "GET /healthz (301 to https://a.example.com/healthz) and GET / (301 to https://a.example.com/) only redirect "
+    )
 
 
 @pytest.mark.parametrize(

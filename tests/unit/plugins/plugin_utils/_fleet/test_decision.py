@@ -595,3 +595,15 @@ class TestClosed:
             assert app.action == action
             assert app.warnings[0].startswith(opens)
         assert plan(deployed(), source="s2").apps["shop"].warnings == []
+
+
+@pytest.mark.parametrize(
+    ("more", "prefix"),
+    [
+        ({}, ""),
+        ({"environment": {"SCRIPT_NAME": "/shop/"}}, "/shop"),
+    ],
+)
+def test_below_which_path_an_app_answers_is_told_where_it_is_found(more: dict[str, Any], prefix: str) -> None:
+    below = {"health": f"{prefix}/", "load": {"paths": [f"{prefix}/"]}}
+    assert plan(declared=apps(**more, **below)).apps["shop"].prefix == prefix

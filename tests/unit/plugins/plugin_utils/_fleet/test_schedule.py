@@ -362,6 +362,24 @@ def test_a_class_whose_packages_contradict_the_pins_gives_way_or_is_refused_with
         assert host.causes == [f"shop: wheels: shop: {cause}; {fix}"]
 
 
+def test_what_the_gathered_libraries_rule_out_is_warned_of_where_the_class_is_declared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fleet = Fleet(tmp_path, {"a": BOOKWORM})
+    planner = fleetplan.Scheduler(fleet.variables, None, fleet.notes, "rollout", False, print)
+    whole = replace(unbuilt(BOOKWORM), id="a1", needs_host_build=())
+    known = with_class("gevent", ["gunicorn[gevent]"])
+    warning = "shop: worker_class gevent is declared, but asgiref 3.13.0 blocks the gevent hub"
+    (known.apps["shop"].plan or {})["warnings"] = [warning]
+    monkeypatch.setattr(planner.gathering, "gather", lambda items: [planner.gathering.put(i, whole) for _, i in items])
+    monkeypatch.setattr(planner, "_host", lambda *_: known)
+    monkeypatch.setattr(planner, "_wanted", lambda *_: wanted(BOOKWORM))
+    host = with_class("gevent", ["gunicorn[gevent]"])
+    planner._gather([host], fleet.declared, fleetplan.Circumstances({}))
+    assert (host.apps["shop"].plan or {})["warnings"] == [warning]
+    assert host.apps["shop"].release == "a1"
+
+
 class TestLoadHosts:
     """Where the load of the coming trials is made, other than on the apps' own hosts."""
 

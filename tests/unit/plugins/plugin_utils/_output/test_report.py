@@ -318,6 +318,13 @@ def test_where_the_app_is_found(listen: str, address: str, expected: str) -> Non
     assert report.url(listen, address) == expected
 
 
+def test_an_app_that_answers_below_a_path_alone_is_found_there() -> None:
+    assert report.url("0.0.0.0:8000", "192.0.2.7", "/shop") == "http://192.0.2.7:8000/shop/"
+    below = host("web1")
+    below.apps["shop"].prefix = "/shop"
+    assert build(below).rows[0]["url"] == "http://192.0.2.7:8000/shop/"
+
+
 def test_the_table() -> None:
     failed = {"outcome": "failed", "phase": "trial", "cause": "p95 is 312 ms, limit 250", "mismatch": "shop: said io"}
     found = build(host("web1"), host("web2", live=None), web1=PROMOTED, web2=failed)
