@@ -35,6 +35,7 @@ from .tools import (
     WheelhouseError,
     WheelMissing,
     essence,
+    no_index,
     pip,
     raise_for_network,
     run,
@@ -119,8 +120,7 @@ class Fetching:
                 path = self.work / f"{option[2:]}-{number}.txt"
                 path.write_text("\n".join(texts) + "\n", encoding="utf-8")
                 words += [option, path]
-        if self.indexes.no_index:
-            words.append("--no-index")  # uv has no variable for it
+        words += no_index(self.environment())
         bound = self.indexes.project()
         if bound is not None:
             folder = self.work / f"bound-{number}"

@@ -35,6 +35,7 @@ from .tools import (
     WheelhouseError,
     essence,
     file_lock,
+    no_index,
     raise_for_network,
     redact,
     run,
@@ -439,7 +440,7 @@ def _build(
     options: list[str], project: Path, out_dir: Path, what: str, environ: Mapping[str, str] | None = None
 ) -> None:
     words: list[str | Path] = [*uv(), "build", *options, "--no-python-downloads", "--python", sys.executable]
-    words += ["--out-dir", out_dir, project]
+    words += [*no_index(environ or {}), "--out-dir", out_dir, project]
     # A copy without .git must not be taken for a part of the checkout that the cache may lie in.
     extra = {**(environ or {}), "GIT_CEILING_DIRECTORIES": str(project.parent)}
     done = run(words, _BUILD_SECONDS, cwd=out_dir, extra_env=extra)

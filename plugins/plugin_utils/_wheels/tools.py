@@ -179,6 +179,11 @@ def uv() -> list[str]:
     raise ToolMissing(f"uv is not on the controller: install it with `{sys.executable} -m pip install uv`")
 
 
+def no_index(environ: Mapping[str, str]) -> list[str]:
+    """The option for uv where pip's variable says that no index is to be asked; uv has no variable for it."""
+    return ["--no-index"] if environ.get("PIP_NO_INDEX") else []
+
+
 @lru_cache(maxsize=1)
 def pip() -> tuple[str, ...]:
     """A pip of this controller: the running Python's, else one that uv brings."""

@@ -54,9 +54,7 @@ from .tools import (
     BadSource,
     BuildFailed,
     CannotBuild,
-    NetworkUnreachable,
     ResolutionConflict,
-    ToolMissing,
     WheelhouseError,
     WheelMissing,
     file_lock,
@@ -259,6 +257,7 @@ class _Gathering(Fetching):
             empty = self.work / "none"
             empty.mkdir()
             self._told = declared(empty, empty, self.platform.markers(), lock) if lock else Declared()
+            self.indexes = indexes.asked(project=self._told.indexes)
             app = sources.requirement(source) if source.kind == "pip" else self._given(source)
         else:
             folder, top = self._folder(source, commit)
@@ -267,6 +266,7 @@ class _Gathering(Fetching):
             self._form = form.words
             self._note(*(f"{what}: {words}" for words in unread(folder)))
             self._told = declared(folder, top, self.platform.markers(), lock, source.requirements, form.is_tree)
+            self.indexes = indexes.asked(project=self._told.indexes)  # the build of the project asks them, too
             check_python(folder, self._told, self.platform.python)
             app = None if form.is_tree else self._built_app(source, source_id, folder)
             files = shipped(folder, source.include, what)
@@ -275,7 +275,6 @@ class _Gathering(Fetching):
                 self._tree = self._packed(source, folder, files.names)
             else:
                 self._note(check_whole(source, app, files.names))
-        self.indexes = indexes.asked(project=self._told.indexes)
         mixed = self.indexes.mixed(os.environ)
         self._note(f"{what}: {mixed}" if mixed else "")
         if isinstance(app, Wheel):
@@ -583,11 +582,9 @@ __all__ = [
     "BadSource",
     "BuildFailed",
     "HostBuild",
-    "NetworkUnreachable",
     "Platform",
     "ResolutionConflict",
     "Source",
-    "ToolMissing",
     "Wheel",
     "WheelMissing",
     "WheelSet",

@@ -136,6 +136,14 @@ def test_all_that_is_declared_is_in_the_release(tmp_path: Path, links: Path) -> 
     assert "requirements.txt" in inside(found, "shop")
 
 
+def test_what_a_project_is_built_with_comes_from_where_pip_is_told(tmp_path: Path, links: Path) -> None:
+    public(links, "onlyhere", "1.0")
+    app = project(tmp_path / "app", "shop")
+    path = app / "pyproject.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace("requires = []", 'requires = ["onlyhere"]'), "utf-8")
+    assert gather(tmp_path, app).distributions == {"shop": "1.0", "gunicorn": "27.0.1"}
+
+
 def test_what_was_not_found_is_told_with_where_it_was_looked_for(tmp_path: Path, links: Path) -> None:
     with pytest.raises(WheelhouseError) as caught:
         gather(tmp_path, project(tmp_path / "app", "shop", "'nowhere'"))
