@@ -234,7 +234,7 @@ _HINTS: tuple[tuple[str, str, str], ...] = (
     (r"No space left on device|Disk quota exceeded", "free some room in /var/tmp of {host}", ""),
     (
         r"(?:No matching distribution found for|satisfies the requirement) (?P<what>[\w.-]+)",
-        "its build needs {what}, which its source does not declare",
+        "name {what}, which its build needs, in `requires` of [build-system] in the pyproject.toml of its source",
         "",
     ),
     (r"Python\.h: No such file", "install Python's headers on {host} ({packages})", "python3-dev python3-devel"),

@@ -7,7 +7,6 @@ from __future__ import annotations
 import os
 import re
 import sys
-import tarfile
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -19,6 +18,7 @@ from packaging.utils import canonicalize_name, parse_wheel_filename
 from .._display.text import listed, plural
 from . import cache as cached
 from . import sources
+from .buildneeds import build_requirements
 from .conflicts import conflict_cause, is_absent, refuses, resolution_error
 from .contradictions import remade
 from .gathered import HostBuild, Platform, Wheel
@@ -324,7 +324,12 @@ class Fetching:
         if wheel:
             impure.parent.mkdir(parents=True, exist_ok=True)
             impure.touch()
-        return HostBuild(sdist, self.tools(_requires_of(Path(sdist.path), self.work)))
+        return self.on_host(sdist, what)
+
+    def on_host(self, sdist: Wheel, what: str) -> HostBuild:
+        """An sdist for a host to build, and what its build needs."""
+        wanted = build_requirements(Path(sdist.path), self.work, what, self.environment())
+        return HostBuild(sdist, self.tools(wanted))
 
     def tools(self, requirements: Sequence[str]) -> tuple[Wheel, ...]:
         """Wheels of what a build on the host needs."""
@@ -350,18 +355,6 @@ class Fetching:
 def python_words(pythons: Sequence[str]) -> str:
     """What another Python would do for a version that lacks a wheel for the host's."""
     return f", or have headcount_python name Python {listed(pythons, 6)}, which it has a wheel for" if pythons else ""
-
-
-def _requires_of(sdist: Path, work: Path) -> tuple[str, ...]:
-    """The build requirements that an sdist declares."""
-    target = Path(tempfile.mkdtemp(dir=work))
-    if sdist.name.endswith((".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")):
-        with tarfile.open(sdist) as archive:
-            for member in archive.getmembers():
-                if member.isfile() and re.fullmatch(r"[^/]+/pyproject\.toml", member.name):
-                    stream = archive.extractfile(member)
-                    (target / "pyproject.toml").write_bytes(stream.read() if stream else b"")
-    return sources.build_requirements(target)
 
 
 def accept(path: Path, platform: Platform, what: str) -> None:

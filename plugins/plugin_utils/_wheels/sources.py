@@ -7,7 +7,6 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import importlib
 import io
 import os
 import re
@@ -21,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from packaging.requirements import InvalidRequirement, Requirement
-from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
 from .._edge import Json
 from .._source.project import AUTO, TREE, Form, form_of
@@ -498,23 +497,10 @@ def _add(out: zipfile.ZipFile, name: str, data: bytes, executable: bool) -> None
     out.writestr(info, data)
 
 
-def build_requirements(project: Path) -> tuple[str, ...]:
-    """What a project says it needs to be built (PEP 518); setuptools when it says nothing."""
-    try:
-        tomllib = importlib.import_module("tomllib")  # Python 3.11
-        text = (project / "pyproject.toml").read_text(encoding="utf-8")
-        found = [str(item) for item in tomllib.loads(text).get("build-system", {}).get("requires", [])]
-    except (ImportError, OSError, ValueError, AttributeError):
-        found = []
-    names = {canonicalize_name(re.split(r"[^A-Za-z0-9._-]", item.strip())[0]) for item in found}
-    return tuple(found) + tuple(name for name in ("setuptools", "wheel") if name not in names)
-
-
 __all__ = [
     "COMMIT",
     "Source",
     "WheelhouseError",
-    "build_requirements",
     "build_sdist",
     "build_wheel",
     "check_wheel",

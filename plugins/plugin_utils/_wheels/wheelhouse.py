@@ -422,7 +422,7 @@ class _Gathering(Fetching):
             out = Path(tempfile.mkdtemp(prefix="sdist-", dir=self.work))
             stored = cached.store(self.cache, sources.build_sdist(project, out, what, self.environment()))
             cached.write_json(cached.built_path(self.cache, f"{build_id}.sdist", None), stored.to_dict())
-        return HostBuild(stored, self.tools(sources.build_requirements(project)))
+        return self.on_host(stored, what)
 
     def _resolve(self, asked: _Asked) -> tuple[Pinned, ...]:
         """Pins of everything but local wheels, with the hashes of the lock, if any; notes who asked for each.

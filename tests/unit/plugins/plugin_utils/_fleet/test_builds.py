@@ -144,7 +144,8 @@ OR = "or put a wheel of it where pip finds it, or allow a version that has one"
             "debian",
             "ERROR: Could not find a version that satisfies the requirement ninja>=1.5 (from versions: none) | "
             "ERROR: No matching distribution found for ninja>=1.5; "
-            f"its build needs ninja, which its source does not declare, {OR}",
+            "name ninja, which its build needs, in `requires` of [build-system] in the pyproject.toml of its source, "
+            f"{OR}",
         ),
         (
             "done",

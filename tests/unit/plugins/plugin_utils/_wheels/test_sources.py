@@ -172,15 +172,6 @@ def test_a_stand_in_has_the_metadata_only(tmp_path: Path) -> None:
         assert "shop.py" not in archive.namelist()
 
 
-def test_build_requirements(tmp_path: Path) -> None:
-    assert sources.build_requirements(tmp_path) == ("setuptools", "wheel")
-    (tmp_path / "pyproject.toml").write_text(
-        '[build-system]\nrequires = [\n  "setuptools[core]>=61",\n  # not "this"\n  \'Cython\',\n]\n[project]\n',
-        encoding="utf-8",
-    )
-    assert sources.build_requirements(tmp_path) == ("setuptools[core]>=61", "Cython", "wheel")
-
-
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
     folder = project(tmp_path / "repo")
