@@ -46,6 +46,10 @@ _NOTHING: Final = frozenset(
     }
 )
 _SHELLED: Final = re.compile(r"[$`|&;<>*?~\n]|^\w+=")
+_INSIDE: Final = re.compile(r"://(?:[^\s/@\"']*@)?([A-Za-z][\w-]*)(?=[:/\s\"']|$)")
+"""A place in the network by a name without a domain."""
+_WRITES: Final = re.compile(r"(?<=\s)(--(?:log-?file|pid-?file))(?:=|\s+)[\"']?([^\s/\"'{%$-][^\s\"']*)")
+"""An option that names a file to be written, in the folder where the command runs."""
 MIGRATES: Final = re.compile(r"\b(db upgrade|migrate|alembic)\b")
 _BEAT: Final = re.compile(r"\bcelery\b.*\bbeat\b")
 _BEAT_FILE: Final = re.compile(r"\s(-s|--schedule)\b")
@@ -115,6 +119,21 @@ def process_command(command: str) -> str:
     if _BEAT.search(line) and not _BEAT_FILE.search(line) and not line.startswith("sh -c "):
         return f"{line} -s {{data}}/celerybeat-schedule"
     return line
+
+
+def not_on_a_host(command: str) -> str:
+    """Why a command as the project writes it cannot run on a host; "" where nothing says so: it names a place that only
+    the network of a compose file knows, or writes a file of its own into the release."""
+    place = _INSIDE.search(command)
+    if place and place[1] != "localhost":
+        return f"{place[1]} is a name that only a compose file's network knows"
+    written = _WRITES.search(command)
+    if written:
+        return (
+            f"{written[2]} is in the release, which is read-only: leave {written[1]} out, the journal has what it "
+            "says, or lead it to {data}"
+        )
+    return ""
 
 
 def is_clock(process: Process) -> bool:

@@ -20,7 +20,7 @@ from ...module_utils._release.runstwice import notes as runs_twice
 from ...module_utils._release.runstwice import one_worker
 from .._display.text import listed, plural, visible
 from . import machine, outside, peers
-from .beside import is_clock, process_command, process_name
+from .beside import is_clock, not_on_a_host, process_command, process_name
 from .defaults import ask_about_defaults, kept_variables, places_of_users, settings_file
 from .draft import Draft, Proposal, Question, Subject, mapping
 from .imports import distribution_of, guessed, words
@@ -294,7 +294,7 @@ def _processes(draft: Draft) -> None:
                 f"not reach it ends the rollout: set it under secrets, and add processes: {{{name}: {command}}}"
             )
             continue
-        why = draft.missing(command)
+        why = draft.missing(command) or not_on_a_host(command)
         if why:
             draft.ask(
                 f"what runs the process {name} ({process.origin})? It is `{command}` there, and {why}: name under "

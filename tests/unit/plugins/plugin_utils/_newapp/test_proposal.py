@@ -294,6 +294,26 @@ def test_a_process_whose_queue_nobody_knows_is_a_question(name: str) -> None:
     assert known.entry["processes"] == {"worker": "rq worker mail", "clock": "python clock.py"}
 
 
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("celery --app shop flower --broker=redis://redis:6379/0", "redis is a name that only a compose file"),
+        ("rq worker -u redis://:pass@queue", "queue is a name that only a compose file"),
+        ("rq worker -u redis://localhost:6379", ""),
+        ("rq worker -u redis://queue.example.com/0", ""),
+        ("celery -A shop worker --logfile=logs/celery.log", "logs/celery.log is in the release, which is read-only"),
+        ("celery -A shop worker --pidfile logs/celery.pid", "leave --pidfile out"),
+        ("celery -A shop worker --logfile=/var/log/shop/celery.log", ""),
+        ("celery -A shop worker --pidfile= --loglevel=info", ""),
+        ("celery -A shop worker --logfile={data}/celery.log", ""),
+    ],
+)
+def test_a_process_that_is_written_for_another_place_is_a_question(command: str, words: str) -> None:
+    found = propose(SUBJECT, Hints(processes=(Process("worker", command, "docker-compose.yml"),)), Found(APP))
+    assert found.entry.get("processes") == (None if words else {"worker": command})
+    assert words in questions(found)
+
+
 def test_commands_and_processes_are_proposed() -> None:
     hints = Hints(
         processes=(
