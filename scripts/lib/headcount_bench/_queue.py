@@ -7,8 +7,15 @@ from a fuller one when it looks for work. Three that compute on two cores do so 
 A process that wakes goes to the core with the fewest. Where clients run on the same cores (`beside`) it is as good as
 chance which one: the client that connects is on one of them just then, so the kernel finds none idle. Within a process
 one thing computes at a time: the interpreter lock hands over at most every `switch_ms` (gthread) or only when the
-request waits or ends (a gevent hub; a sync worker has one request). New connections wait in one shared queue, from
-which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds throughout.
+request waits or ends (a sync worker has one request; of a gevent hub see below). New connections wait in one shared
+queue, from which a process with a free slot takes them as soon as its accepting thread gets to run. Milliseconds
+throughout.
+
+A gevent hub runs all that is ready before it looks at its timers and sockets again (`_run_callbacks` of gevent's loop).
+Then it takes HUB_ACCEPTS connections in a go where it is the only worker (`max_accept` of gevent's BaseServer), and one
+where there are others (Gunicorn's gevent worker sets that). A request that has computed lets all others go first that
+are ready: it waits for something, and where that is for 0 ms, as in the sample app's route, `gevent.sleep(0)` goes to
+the end of what is ready. So of those that a hub takes together all compute before the first one is answered.
 """
 
 from __future__ import annotations
@@ -27,15 +34,17 @@ OVERHEAD_MS: Final = 0.7
 ACCEPT_MS: Final = 0.1
 """Part of the overhead that accepting takes, in a thread of its own under gthread and in the hub under gevent."""
 
-HOPS: Final = 4
-HOPS_ALONE: Final = 1
-"""How often another thread has the interpreter lock while one reads a request, and again while it answers. It lets the
-lock go four times each; on a single core it has it back before the thread that was woken gets to run, but for once: the
-accepting thread hands the request over."""
+HUB_ACCEPTS: Final = 100
+"""Connections that the only gevent worker takes in a go."""
 
-TURN_MS: Final = 0.04
-"""CPU that it costs when a thread is made to hand the interpreter lock to another: 5 ms of CPU took 5.4 ms in one sync
-worker, and 5.7, 5.9 and 6.5 in sixteen threads that take turns each 1, 0.5 and 0.2 ms (docs/planner.md, levers)."""
+HOPS: Final = 2
+"""How often another thread has the interpreter lock while one reads a request, and again while it answers. It lets the
+lock go four times each, and has it back at once unless the thread that was woken gets to run before that."""
+
+TURN_MS: Final = 0.0025
+"""CPU that each thread takes which waits for the interpreter lock, when one is made to hand it over: the wait of each
+runs out (`take_gil` of CPython), and it wakes. 5 ms of CPU took 5.7, 5.9 and 6.5 ms in sixteen threads that take
+turns each 1, 0.5 and 0.2 ms (docs/planner.md, levers), which is 0.04 ms for a turn of sixteen."""
 
 WAKE_MS: Final = 0.05
 """CPU that a connection costs each idle process of threads that it wakes in vain (docs/planner.md, levers)."""
@@ -76,6 +85,11 @@ class Queues:
     slots: float
     switch_ms: float = math.inf
 
+    @property
+    def hub(self) -> bool:
+        """Whether a process holds many requests, of which one computes until it waits: gevent."""
+        return self.slots > 1 and math.isinf(self.switch_ms)
+
     @classmethod
     def of(cls, worker_class: str, workers: int, per_worker: int = 1, switch_ms: float = SWITCH_MS) -> Queues:
         """The queues of a worker class."""
@@ -105,8 +119,10 @@ class _Process:
     token: int = 0
     core: int = 0
     accepting: bool = False
-    taken: _Request | None = None
+    taken: list[_Request] = field(default_factory=list)
     """What is being accepted."""
+    back: deque[_Request] = field(default_factory=deque)
+    """What has waited, and the hub has not seen yet."""
 
 
 @dataclass
@@ -147,8 +163,9 @@ class _Simulation:
     def stages(self, kind: Kind) -> list[tuple[float, float]]:
         """The bursts of a request; between two of them a thread lets the interpreter lock go, to read or to write."""
         own = OVERHEAD_MS if self.queues.slots == 1 else OVERHEAD_MS - ACCEPT_MS
-        hops = HOPS if len(self.cores) > 1 else HOPS_ALONE
-        around = [(own / (2 * hops), 0.0)] * hops
+        if self.queues.hub:
+            return [(own / 2 + kind.cpu_ms, kind.wait_ms), (own / 2, 0.0)]
+        around = [(own / (2 * HOPS), 0.0)] * HOPS
         if kind.wait_ms <= 0:
             return [*around, (kind.cpu_ms, 0.0), *around]
         return [*around, (kind.cpu_ms, kind.wait_ms), *around]
@@ -180,8 +197,7 @@ class _Simulation:
                 self.wake()
                 next_arrival()
             elif what == "back":
-                index, request = data
-                self.enqueue(index, request)
+                self.back(*data)
             elif what == "balance":
                 self.balance()
             else:
@@ -270,7 +286,21 @@ class _Simulation:
         for index, process in enumerate(self.processes):
             if process.free >= 1 and not process.accepting:
                 process.accepting = True
-                self.enqueue(index, None)
+                if not self.queues.hub:
+                    self.enqueue(index, None)
+                elif not process.busy:
+                    process.ready.append((None, self.now))
+                    self.start(index)
+
+    def back(self, index: int, request: _Request) -> None:
+        """A request has waited."""
+        process = self.processes[index]
+        if not self.queues.hub:
+            self.enqueue(index, request)
+            return
+        process.back.append(request)
+        if not process.busy:
+            self.start(index)
 
     def enqueue(self, index: int, request: _Request | None) -> None:
         process = self.processes[index]
@@ -283,38 +313,44 @@ class _Simulation:
     def start(self, index: int) -> None:
         """Lets the next of a process's threads (or greenlets) compute."""
         process = self.processes[index]
-        while process.ready:
-            request, _ = process.ready.popleft()
-            process.token += 1
-            if request is None:
-                process.accepting = False
-                if not self.waiting or process.free < 1:
-                    process.running = process.taken = None
-                    self.begin(index, WAKE_MS)
-                    return
-                work = ACCEPT_MS
-                process.free -= 1
-                taken = self.waiting.popleft()
-                process.running = None
-                process.taken = taken
-            else:
-                work = request.stages[0][0]
-                process.running = request
-            self.begin(index, work)
-            if process.ready and math.isfinite(self.queues.switch_ms):
-                self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
+        if self.queues.hub and not process.ready:
+            self.poll(process)
+        if not process.ready:
+            if process.busy:
+                self.leave(index)
             return
-        if process.busy:
-            self.leave(index)
+        request, _ = process.ready.popleft()
+        process.token += 1
+        process.running = request
+        self.begin(index, self.accept(process) if request is None else request.stages[0][0])
+        if process.ready and math.isfinite(self.queues.switch_ms):
+            self.at(self.now + self.queues.switch_ms, "switch", (index, process.token))
+
+    def poll(self, process: _Process) -> None:
+        """A hub looks at its timers and sockets."""
+        process.ready.extend((request, self.now) for request in process.back)
+        process.back.clear()
+        process.accepting = bool(self.waiting) and process.free >= 1
+        if process.accepting:
+            process.ready.append((None, self.now))
+
+    def accept(self, process: _Process) -> float:
+        """Takes connections; CPU ms that it costs."""
+        most = HUB_ACCEPTS if self.queues.hub and self.queues.processes == 1 else 1
+        process.accepting = False
+        while self.waiting and process.free >= 1 and len(process.taken) < most:
+            process.taken.append(self.waiting.popleft())
+            process.free -= 1
+        return len(process.taken) * ACCEPT_MS or WAKE_MS
 
     def burst_ended(self, index: int) -> None:
         process = self.processes[index]
         request = process.running
+        process.running = None
         if request is None:
-            if process.taken is not None:
-                process.ready.append((process.taken, self.now))
-            process.taken = None
-            if self.waiting and process.free >= 1:
+            process.ready.extend((taken, self.now) for taken in process.taken)
+            process.taken.clear()
+            if self.waiting and process.free >= 1 and not self.queues.hub:
                 process.accepting = True
                 process.ready.append((None, self.now))
         else:
@@ -323,11 +359,8 @@ class _Simulation:
                 self.finish(index, request)
             elif wait > 0:
                 self.at(self.now + wait, "back", (index, request))
-            elif math.isfinite(self.queues.switch_ms):
-                process.ready.append((request, self.now))
             else:
-                process.ready.appendleft((request, self.now))
-        process.running = None
+                process.ready.append((request, self.now))
         self.start(index)
 
     def finish(self, index: int, request: _Request) -> None:
@@ -340,7 +373,7 @@ class _Simulation:
         if self.queues.slots == 1:
             process.free -= 1
             process.ready.append((self.waiting.popleft(), self.now))
-        elif not process.accepting:
+        elif not process.accepting and not self.queues.hub:
             process.accepting = True
             process.ready.append((None, self.now))
 
@@ -351,7 +384,7 @@ class _Simulation:
             return
         left = max(0.0, process.ends - self.cores[process.core].given)
         _, wait = request.stages[0]
-        request.stages[0] = (left + TURN_MS, wait)
+        request.stages[0] = (left + TURN_MS * len(process.ready), wait)
         process.ready.append((request, self.now))
         process.running = None
         self.start(index)
