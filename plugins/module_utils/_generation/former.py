@@ -174,9 +174,10 @@ def _spoken(unit: str, systemd: Systemd, root: str) -> tuple[str, str]:
     return next(filter(None, problems), ""), next((undecided(unit, one.conf.unread) for one in found), "")
 
 
+_CUT = "may be cut off"
 _OTHER_SERVER = (
-    "the server of {unit} is no Gunicorn: what it is answering when it is stopped may be cut off, and its address is "
-    "given back with a gap"
+    f"the server of {{unit}} is no Gunicorn: what it is answering when it is stopped {_CUT}, and its address is given "
+    "back with a gap"
 )
 
 
@@ -322,10 +323,9 @@ def _can_hold(listener: Listener) -> bool:
 
 
 _WORDS = {
-    SHARED: "its socket unit becomes the app's own, open as it is: no request is lost",
-    JOINED: "a second socket listens beside its own, and gets the new connections once the app is verified: no request "
-    "is lost",
-    RENAMED: "a second socket is renamed over its own once the app is verified: no request is lost",
+    SHARED: "its socket unit becomes the app's own, open as it is",
+    JOINED: "a second socket listens beside its own, and gets the new connections once the app is verified",
+    RENAMED: "a second socket is renamed over its own once the app is verified",
 }
 
 
@@ -347,6 +347,7 @@ def told(former: Former, listen: str) -> FormerTold:
             "users meet a gap, as long as its last requests and the start of the app take"
         )
     else:
-        words = f"takes {listen} over from {unit}: {_WORDS[former.way]}"
+        lost = "no connection is refused" if any(_CUT in note for note in former.notes) else "no request is lost"
+        words = f"takes {listen} over from {unit}: {_WORDS[former.way]}: {lost}"
     words = "; ".join([words, *former.notes])
     return {"unit": unit, "way": former.way, "words": words, "problem": former.problem}

@@ -167,6 +167,8 @@ def test_only_a_gunicorn_takes_a_socket_that_systemd_hands_to_it(
     found = _read(tmp_path, monkeypatch, SERVED, SERVED)
     assert found.inherits is gunicorn
     assert ("no Gunicorn" in " ".join(found.notes)) is not gunicorn
+    words = former.told(found, SERVED)["words"]
+    assert ("no request is lost" in words, "no connection is refused" in words) == (gunicorn, not gunicorn)
 
 
 def test_where_what_starts_programs_is_told_to_is_no_address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

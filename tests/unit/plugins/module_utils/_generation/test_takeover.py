@@ -626,7 +626,7 @@ UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.s
     [
         (ADDRESS, {}, [], [], "absent", "old.service does not run: there is nothing to take over"),
         (ADDRESS, {OLD: UP}, ["127.0.0.1:9000"], [], "beside", "old.service does not listen on 127.0.0.1:8000"),
-        (ADDRESS, {OLD: UP}, [ADDRESS], [], "joined", "no request is lost"),
+        (ADDRESS, {OLD: UP}, [ADDRESS], [], "joined", "no connection is refused"),
         (ADDRESS, {OLD: UP}, [ADDRESS, ADDRESS], [], "stopped", "as 2 sockets listen on its port"),
         ("0.0.0.0:8000", {OLD: UP}, [ADDRESS], [], "stopped", "as it listens on 127.0.0.1:8000"),
         ("unix:/run/a.sock", {OLD: UP}, ["unix:/run/a.sock"], [], "renamed", "renamed over its own"),
@@ -640,7 +640,7 @@ UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.s
             [ADDRESS],
             [ADDRESS],
             "joined",
-            "no request is lost",
+            "no connection is refused",
         ),
         (
             ADDRESS,
