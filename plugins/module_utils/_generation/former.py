@@ -174,10 +174,9 @@ def _spoken(unit: str, systemd: Systemd, root: str) -> tuple[str, str]:
     return next(filter(None, problems), ""), next((undecided(unit, one.conf.unread) for one in found), "")
 
 
-_CUT = "may be cut off"
 _OTHER_SERVER = (
-    f"the server of {{unit}} is no Gunicorn: what it is answering when it is stopped {_CUT}, and its address is given "
-    "back with a gap"
+    "the server of {unit} is no Gunicorn: what it is answering when it is stopped may be cut off, and its address is "
+    "given back with a gap"
 )
 
 
@@ -347,7 +346,7 @@ def told(former: Former, listen: str) -> FormerTold:
             "users meet a gap, as long as its last requests and the start of the app take"
         )
     else:
-        lost = "no connection is refused" if any(_CUT in note for note in former.notes) else "no request is lost"
-        words = f"takes {listen} over from {unit}: {_WORDS[former.way]}: {lost}"
+        promise = "connection is refused" if "no Gunicorn" in str(former.notes) else "request is lost"
+        words = f"takes {listen} over from {unit}: {_WORDS[former.way]}: no {promise}"
     words = "; ".join([words, *former.notes])
     return {"unit": unit, "way": former.way, "words": words, "problem": former.problem}

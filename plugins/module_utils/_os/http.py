@@ -45,7 +45,7 @@ class Answer:
     `elapsed_ms` is wall time from connect to the last byte, `received` the bytes that came, head and body. `cut` says
     what an answer did that had begun, but did not end as it should ("still sends after 10 s ..."); `endless`: it went
     on until a bound was reached (never_ends()); `timed_out`: it was not whole in time for any other reason. `location`
-    is where a redirect leads to, at most 200 characters, `kind` its Content-Type, `encoding` its Content-Encoding and
+    is where a redirect leads to, at most 200 characters, `kind` its Content-Type, `encoding` its Content-Encoding,
     `caching` its Cache-Control; `header_bytes`: of all its headers.
     """
 
@@ -217,7 +217,6 @@ class Connection(http.client.HTTPConnection):
 
 
 _KEPT = ("Location", "Content-Type", "Content-Encoding", "Cache-Control")
-"""The headers of an answer that are kept."""
 
 
 class _Exchange:
@@ -231,7 +230,7 @@ class _Exchange:
         self.stream: _Stream | None = None
         self.status = 0
         self.declared: int | None = None
-        self.said: dict[str, str] = {}
+        self.said = [""] * len(_KEPT)
         self.header_bytes = 0
         self.body = bytearray()
 
@@ -262,7 +261,7 @@ class _Exchange:
             response = http.client.HTTPResponse(stream, method=self._ask.method)
             response.begin()
         self.status, self.declared = response.status, response.length
-        self.said = {name: (response.getheader(name) or "")[:200] for name in _KEPT}
+        self.said = [(response.getheader(name) or "")[:200] for name in _KEPT]
         self.header_bytes = sum(len(name) + len(value) + 4 for name, value in response.getheaders())
         while True:
             block = response.read1(BLOCK_BYTES)
@@ -274,11 +273,11 @@ class _Exchange:
 
     def answered(self) -> Answer:
         received = self.stream.received if self.stream is not None else 0
+        location, kind, encoding, caching = self.said
         return Answer(
             self.status, bytes(self.body), self.seconds * 1000,
-            received=received, header_bytes=self.header_bytes, location=self.said.get("Location", ""),
-            kind=self.said.get("Content-Type", ""), encoding=self.said.get("Content-Encoding", ""),
-            caching=self.said.get("Cache-Control", ""),
+            received=received, header_bytes=self.header_bytes,
+            location=location, kind=kind, encoding=encoding, caching=caching,
         )  # fmt: skip
 
     def _came(self, stream: _Stream) -> Came:
