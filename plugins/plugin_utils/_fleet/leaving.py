@@ -12,6 +12,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from ...module_utils._facts.hardware import split_parts
 from .._edge import Json
 
 FURTHER: Final = "headcount_further"
@@ -19,22 +20,41 @@ _WENT_BACK: Final = {"rolled_back": "went back", "reverted": "was reverted"}
 _LIVE: Final = ("promoted", *_WENT_BACK)
 
 
+_OWN: Final = ("declared", "secrets")
+"""The parts of a generation's digest that are the app's own; the others are the host's."""
+
+
+@dataclass(frozen=True)
+class _What:
+    """What a generation is, whatever its host: its code, and what is declared of it."""
+
+    code: str
+    declared: tuple[str | None, ...]
+
+
 @dataclass(frozen=True)
 class _Made:
-    """An event that made a generation live, what that is (its code and its declaration; None where the ledger is of
-    before that was written), and whether the one before it was something else."""
+    """An event that made a generation live, what that is and what was live before it (None where the ledger is of
+    before that was written, or there was nothing)."""
 
     event: Json
-    what: tuple[object, object] | None
-    other: bool
+    what: _What | None
+    before: _What | None
+
+    @property
+    def brought_code(self) -> bool:
+        """Whether it made other code live."""
+        return self.what is not None and (self.before is None or self.what.code != self.before.code)
 
 
 def staying(ledgers: Mapping[str, Sequence[Json]]) -> dict[str, str]:
     """Why hosts stay as they are, by host; those that go back are left out.
 
     `ledgers`: the events of the app, newest first, of all hosts that answered. What is left is what the newest promote
-    made live, whether or not its host has gone back since: the same code and declaration on whichever host, or, where
-    that promote changed neither (a retune), what its run promoted.
+    made live, whether or not its host has gone back since: what its run promoted, and, on whichever host, the code that
+    it brought, or, where it brought none, the same code under the same declaration. What a host adds (its cores, its
+    memory, the apps beside) makes no difference. A promote that changed neither (a retune) is left where its run
+    promoted.
     """
     lives = {host: made for host, entries in ledgers.items() if (made := _made(entries, _LIVE)) is not None}
     promotes = [made for entries in ledgers.values() if (made := _made(entries, ("promoted",))) is not None]
@@ -54,28 +74,34 @@ def staying(ledgers: Mapping[str, Sequence[Json]]) -> dict[str, str]:
 
 
 def _is_left(live: _Made, newest: _Made) -> bool:
-    if newest.other and live.what is not None and newest.what is not None:
-        return live.what == newest.what
-    same_run = live.event.get("run") is not None and live.event.get("run") == newest.event.get("run")
-    return same_run or live.event is newest.event
+    if live.event is newest.event:
+        return True
+    if live.event.get("run") is not None and live.event.get("run") == newest.event.get("run"):
+        return True
+    if live.what is None or newest.what is None or newest.what == newest.before:
+        return False
+    if newest.brought_code and live.brought_code:
+        return live.what.code == newest.what.code
+    return live.what == newest.what
 
 
 def _made(entries: Sequence[Json], events: Collection[str]) -> _Made | None:
     """The newest of `events`; None where nothing is live by the ledger: then the host itself says so."""
     for place, entry in enumerate(entries):
         if entry.get("event") in events:
-            what = _what(entries[place:], entry.get("to"))
-            return _Made(entry, what, what is None or what != _what(entries[place + 1 :], entry.get("from")))
+            return _Made(entry, _what(entries[place:], entry.get("to")), _what(entries[place + 1 :], entry.get("from")))
         if entry.get("event") in ("removed", "given_back"):
             return None
     return None
 
 
-def _what(entries: Sequence[Json], number: object) -> tuple[object, object] | None:
-    """The code and the declaration of a generation, by the event that promoted it."""
+def _what(entries: Sequence[Json], number: object) -> _What | None:
+    """What a generation is, by the event that promoted it."""
     for entry in entries:
         if entry.get("event") == "promoted" and entry.get("to") == number:
-            return (entry.get("source_id"), entry.get("digest")) if entry.get("source_id") else None
+            parts = split_parts(str(entry.get("digest") or ""))
+            code = entry.get("source_id")
+            return _What(str(code), tuple(parts.get(name) for name in _OWN)) if code else None
     return None
 
 

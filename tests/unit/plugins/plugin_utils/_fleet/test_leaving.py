@@ -6,17 +6,21 @@ from __future__ import annotations
 
 from typing import Any
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._facts.hardware import join_parts, part_digest
 from ansible_collections.headcount.gunicorn.plugins.plugin_utils._fleet.leaving import staying
 
 
-def promoted(before: int | None, to: int, code: str, at: int, run: str = "", declared: str = "d") -> dict[str, Any]:
+def promoted(
+    before: int | None, to: int, code: str, at: int, run: str = "", declared: str = "d", host: str = "1 core"
+) -> dict[str, Any]:
+    parts = {"declared": declared, "secrets": "", "source": code, "cores": host, "memory": host, "neighbours": host}
     return {
         "time": f"2026-11-27T03:{at:02}:00.000Z",
         "event": "promoted",
         "from": before,
         "to": to,
         "source_id": code,
-        "digest": declared,
+        "digest": join_parts({name: part_digest(value) for name, value in parts.items()}),
         "run": run or f"run of {code}",
     }
 
@@ -77,6 +81,31 @@ def test_a_call_that_is_repeated_takes_nobody_who_never_had_it() -> None:
 def test_hosts_that_a_fleet_reverted_stay() -> None:
     reverted = ledger(*OLD, promoted(2, 3, "v5", 20), went("reverted", 3, 2, 21))
     assert set(staying({"web1": reverted, "web2": ledger(*OLD, promoted(2, 3, "v5", 20))})) == {"web1"}
+
+
+def test_hosts_of_another_size_or_with_other_apps_beside_go_back_too() -> None:
+    small = ledger(*OLD, promoted(2, 3, "v5", 20, "canary"))
+    large = ledger(*OLD, promoted(2, 3, "v5", 40, "the rest", host="16 cores"))
+    assert staying({"small": small, "large": large}) == {}
+    again = ledger(*OLD, promoted(2, 3, "v4", 20, "canary", "debug"))
+    other = ledger(*OLD, promoted(2, 3, "v4", 40, "the rest", "debug", "16 cores"))
+    assert set(staying({"small": again, "large": other, "web3": ledger(*OLD)})) == {"web3"}
+
+
+def test_what_is_declared_for_one_host_makes_the_release_no_other_one() -> None:
+    web = ledger(*OLD, promoted(2, 3, "v5", 20))
+    clock = ledger(*OLD, promoted(2, 3, "v5", 21, declared="and its clock"))
+    assert staying({"web1": web, "web2": clock}) == {}
+    later = ledger(*OLD, promoted(2, 3, "v5", 40, "the rest", "and its clock"))
+    assert staying({"web1": web, "web2": later}) == {}
+    one_run = ledger(*OLD, promoted(2, 3, "v4", 20, "debugged", "debug"))
+    clocked = ledger(*OLD, promoted(2, 3, "v4", 21, "debugged", "debug, and its clock"))
+    assert staying({"web1": one_run, "web2": clocked}) == {}
+
+
+def test_a_host_whose_last_step_was_another_declaration_does_not_undo_that_for_a_code() -> None:
+    declared = ledger(promoted(None, 1, "v4", 1), promoted(1, 2, "v5", 5), promoted(2, 3, "v5", 10, "later", "debug"))
+    assert set(staying({"web1": declared, "web2": ledger(*OLD, promoted(2, 3, "v5", 20))})) == {"web1"}
 
 
 def test_a_retune_is_undone_where_it_was_done() -> None:
