@@ -30,10 +30,12 @@ SHARING_PROCESSES: Final = ((4.0, 3), (2.0, 2), (0.0, 1))
 threads for each core. A connection wakes every idle process, so that each process more costs a request some 0.05 ms of
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
-SHARING_UNKNOWN: Final = 2
-"""The same where requests wait, are soon done all the same, and nobody knows whether they are alike. Where they are,
-each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
-and at 152/s by three that take turns each ms (gevent: 177/s)."""
+SHARING_ONE_MORE: Final = 1
+"""So many processes more than cores are enough where requests wait and nobody knows whether they are alike, and where
+very long ones that never wait come among short ones (HARD_IN_LINE). The first may differ in nothing but their waiting,
+and then each further process costs: pages of 5 ms of which one in twenty waits for a second took 2.4 and 2.8 times the
+least slowdown found with six (two cores and one, measured), 1.6 times with two on one core (measured), and 2.0 times
+with three on two cores, where six have 3.5 (simulated)."""
 
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
@@ -65,12 +67,12 @@ two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7, 6
 that take turns each ms, and three and six that do as Python's own 5 ms say."""
 
 HARD_IN_LINE: Final = 10.0
-SHARING_HARD: Final = 2
 TURN_HARD_MS: Final = 0.5
-"""On a single core, where a request finds so many times as much work before it in a line as it takes alone, so many
-processes take turns this often: pages of 5 ms among 5 % of 300 ms took 6.9 and 7.6 times their time alone at a load of
-0.6 (two processes, 16 and 64 threads in all), and 8.7 and 9.1 times with three that take turns each ms. It costs 2 to
-3 % of the rate that saturates the core."""
+"""Where a request finds so many times as much work before it in a line as it takes alone, and nothing waits, one
+process more than cores takes turns this often. Pages of 5 ms among 5 % of 300 ms took 6.9 and 7.6 times their time
+alone on one core at a load of 0.6 (two processes, 16 and 64 threads in all), and 8.7 and 9.1 times with three that
+take turns each ms; on two cores 6.6 times with three and 8.3 with six that take turns each ms. It costs 2 to 3 % of
+the rate that saturates the cores where sixteen threads compute, and less where fewer do."""
 
 TURN_MS: Final = 1.0
 TURN_LONGER_MS: Final = 2.0
@@ -117,12 +119,10 @@ def sharing_want(inputs: Inputs) -> Want:
     whole = whole_cores(inputs.allotment.cores)
     held = sharing_slots(inputs)
     slots = int(held.value)
-    each, why = _processes(inputs)
-    least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
-    enough = min(PROCESSES_MAX, max(each * whole, least, up(slots / THREADS_MAX)))
-    counted = f"{each} for each core" + (f", at least {least} in all" if least > 1 else "")
+    count, why = _processes(inputs)
+    enough = min(PROCESSES_MAX, max(count, up(slots / THREADS_MAX)))
     workers = (
-        Limit("cores", enough, f"{counted}, {why}; {inputs.allotment.cores_reason}"),
+        Limit("cores", enough, f"{why}; {inputs.allotment.cores_reason}"),
         Limit("concurrency", max(1, slots), f"no more than requests in flight: {held.reason}"),
     )
     most = min(int(limit.value) for limit in workers)
@@ -133,22 +133,27 @@ def sharing_want(inputs: Inputs) -> Want:
 
 
 def _processes(inputs: Inputs) -> tuple[int, str]:
-    """Processes of threads for each core, and why."""
+    """Processes of threads, and why."""
+    whole = whole_cores(inputs.allotment.cores)
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
-    if _hard(inputs) and each > SHARING_HARD:
-        return SHARING_HARD, f"with turns of {number(TURN_HARD_MS)} ms on a single core"
-    if inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO and not _patient(inputs):
-        each = min(each, SHARING_UNKNOWN)
-    return each, (
-        f"as requests take {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
+    if each > 1:
+        why = f"with turns of {number(TURN_HARD_MS)} ms" if _hard(inputs) else ""
+        if inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO:
+            why = "as requests wait and nobody knows whether they are alike"
+        if why:
+            return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
+    least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
+    return max(each * whole, least), (
+        f"{each} for each core{f', at least {least} in all' if least > 1 else ''}, as requests take"
+        f" {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
         " evenly than an interpreter does, but each connection wakes every process"
     )
 
 
 def _hard(inputs: Inputs) -> bool:
-    """Whether on a single core a request that takes but a moment finds very long ones before it, and nothing waits."""
+    """Whether a request that takes but a moment finds very long ones before it, and nothing waits."""
     spread = inputs.mix.spread
-    if whole_cores(inputs.allotment.cores) > 1 or spread is None or inputs.mix.waits is not False:
+    if spread is None or inputs.mix.waits is not False:
         return False
     return spread.in_line >= HARD_IN_LINE and not _patient(inputs)
 

@@ -819,35 +819,36 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (1, 4096, {"mix": None, "rate": 44.3, "buffering_proxy": False}, kinds(*SHOP), ("gthread", 3, 18, 18)),
         (1, 4096, {"mix": None, "rate": 44.3, "concurrency": 40}, kinds(*SHOP), ("gthread", 3, 17, 17)),
         (1, 512, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("gthread", 3, 18, 18)),
-        (2, 2048, {"mix": None}, None, ("gthread", 6, 28, 28, 0)),
+        # ... and nobody knows how they differ: one process more than cores
+        (2, 2048, {"mix": None}, None, ("gthread", 3, 54, 54)),
+        (4, 8192, {"mix": None, "rate": 170}, None, ("gthread", 5, 12, 12)),
         # each connection wakes every process, which matters where requests compute for a moment
         (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
-        (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 4, 15, 15)),
+        (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 3, 20, 20)),
         (2, 1024, {"mix": None, "rate": 50, "profile": "cpu"}, None, ("gthread", 6, 10, 10)),
-        (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 4, 2, 2)),
+        (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 3, 2, 2)),
         # one path says nothing about the others
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
-        # who waits anyway bears longer turns, the more processes the longer, and a few more of them
-        (1, 4096, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
+        # who waits anyway bears longer turns and a few more processes, but not where nobody knows the mix
+        (1, 4096, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
         (1, 4096, {"mix": None, "rate": 44}, kinds(("/", 1.0, 8.6, 2.0)), ("gthread", 2, 26, 26)),
-        (1, 1024, {"mix": None, "rate": 44}, None, ("gthread", 6, 10, 10, 0)),
-        (1, 768, {"mix": None, "rate": 44}, None, ("gthread", 5, 11, 11, 2.0)),
-        (1, 512, {"mix": None, "rate": 44}, None, ("gthread", 3, 17, 17, 2.0)),
+        (1, 512, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
         (1, 384, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
-        # very long ones on a single core: shorter turns, of two processes; two also where but a guess leaves one
+        # very long ones: shorter turns, of a process more than cores; two also where but a guess leaves one
         (1, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 2, 25, 25, 0.5)),
-        (2, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        (2, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17, 0.5)),
+        (2, 4096, {"profile": "cpu", "buffering_proxy": False}, kinds(*MILD_KINDS), ("gthread", 6, 10, 10)),
         (1, 256, {"mix": None, "profile": "cpu", "rate": 30}, None, ("gthread", 2, 25, 25)),
         (1, 256, {"mix": None, "profile": "io", "rate": 30}, None, ("gthread", 1, 49, 49)),
         (1, 200, {"mix": None, "profile": "cpu", "rate": 30}, None, ("gthread", 1, 14, 14)),
         # weighed, and not alike
         (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
         (2, 2048, {"profile": "cpu"}, kinds(*TWO_KINDS), ("sync", 18, 1, 1)),
-        (2, 2048, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
+        (2, 2048, {"profile": "cpu", "buffering_proxy": False}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17, 0.5)),
         # little memory: the slots first, then processes
-        (2, 1024, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 6, 10, 10)),
-        (2, 512, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17)),
-        (2, 320, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 1, 50, 50)),
+        (2, 1024, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17, 0.5)),
+        (2, 512, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 3, 17, 17, 0.5)),
+        (2, 320, {"mix": None, "profile": "cpu"}, kinds(*TWO_KINDS), ("gthread", 1, 50, 50, 0.5)),
         # weighed, and alike: a person says that the others are too, or what nobody weighed may wait in a hub
         (2, 2048, {"mix": "uniform", "profile": "cpu"}, kinds(*ALIKE), ("sync", 2, 1, 1)),
         (2, 2048, {"mix": None, "profile": "cpu"}, kinds(*ALIKE), ("gevent", 2, 1, 128)),
