@@ -30,12 +30,17 @@ SHARING_PROCESSES: Final = ((4.0, 3), (2.0, 2), (0.0, 1))
 threads for each core. A connection wakes every idle process, so that each process more costs a request some 0.05 ms of
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
+SHARING_UNKNOWN: Final = 2
+"""The same where requests wait, are soon done all the same, and nobody knows whether they are alike. Where they are,
+each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
+and at 152/s by three that take turns each ms (gevent: 177/s)."""
+
 SHARING_ONE_MORE: Final = 1
-"""So many processes more than cores are enough where requests wait and nobody knows whether they are alike, and where
-very long ones that never wait come among short ones (HARD_IN_LINE). The first may differ in nothing but their waiting,
-and then each further process costs: pages of 5 ms of which one in twenty waits for a second took 2.4 and 2.8 times the
-least slowdown found with six (two cores and one, measured), 1.6 times with two on one core (measured), and 2.0 times
-with three on two cores, where six have 3.5 (simulated)."""
+"""So many processes more than cores are enough where very long requests that never wait come among short ones
+(HARD_IN_LINE), and on a single core where requests wait and nobody knows whether they are alike. They may differ in
+nothing but their waiting, and then each further process costs: pages of 5 ms of which one in twenty waits for a second
+took 2.8 times the least slowdown found with six, 1.6 times with two. On two cores six did better there (2.4 times) than
+three (3.2)."""
 
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
@@ -136,12 +141,13 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     """Processes of threads, and why."""
     whole = whole_cores(inputs.allotment.cores)
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
-    if each > 1:
-        why = f"with turns of {number(TURN_HARD_MS)} ms" if _hard(inputs) else ""
-        if inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO:
-            why = "as requests wait and nobody knows whether they are alike"
-        if why:
-            return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
+    unknown = inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO
+    if each > 1 and (_hard(inputs) or (unknown and whole == 1)):
+        turns = f"with turns of {number(TURN_HARD_MS)} ms"
+        why = "as requests wait and nobody knows whether they are alike" if unknown else turns
+        return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
+    if unknown and not _patient(inputs):
+        each = min(each, SHARING_UNKNOWN)
     least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
     return max(each * whole, least), (
         f"{each} for each core{f', at least {least} in all' if least > 1 else ''}, as requests take"

@@ -300,15 +300,14 @@ def test_as_many_processes_as_the_mixture_asks_for(cell: tuple[str, str, float, 
     assert found[planned] < found[n], found
 
 
-@pytest.mark.parametrize(("cores", "most"), [("1c", 1.6), ("2c", 2.0)])
-def test_what_is_planned_for_waits_that_nobody_knows_is_bad_in_no_mixture(cores: str, most: float) -> None:
+def test_what_a_core_is_planned_for_waits_that_nobody_knows_is_bad_in_no_mixture() -> None:
     """By the simulation, over the benchmark's own arrivals: more processes are better where the requests' CPU times
     differ, and far worse where they are alike and only some wait."""
     for name, load, arrivals in (
         *(("stalled", 0.6, "poisson"), ("backend", 0.6, "poisson")),
         *(("shop", 0.6, "poisson"), ("shop", 0.3, "bursts")),
     ):
-        host, traffic = grid.HOSTS[cores], mix.TRAFFIC[name]
+        host, traffic = grid.HOSTS["1c"], mix.TRAFFIC[name]
         own = [kind.cpu_ms + mix.OVERHEAD_MS for kind in traffic.kinds]
         alone = [cpu + kind.wait_ms for cpu, kind in zip(own, traffic.kinds, strict=True)]
         rate, n = mix.rate_of(traffic, host.cores, load), host.cores
@@ -318,7 +317,7 @@ def test_what_is_planned_for_waits_that_nobody_knows_is_bad_in_no_mixture(cores:
         found = {
             shape: sim.simulated(shape, host, traffic, due, own, alone, n > 1).slowdown for shape in (chosen, *others)
         }
-        assert found[chosen] <= most * min(found.values()), (name, found)
+        assert found[chosen] <= 1.6 * min(found.values()), (name, found)
 
 
 def test_lanes_have_cpus_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:

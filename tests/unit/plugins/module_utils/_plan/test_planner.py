@@ -819,17 +819,15 @@ def kinds(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any
         (1, 4096, {"mix": None, "rate": 44.3, "buffering_proxy": False}, kinds(*SHOP), ("gthread", 3, 18, 18)),
         (1, 4096, {"mix": None, "rate": 44.3, "concurrency": 40}, kinds(*SHOP), ("gthread", 3, 17, 17)),
         (1, 512, {"mix": None, "rate": 44.3}, kinds(*SHOP), ("gthread", 3, 18, 18)),
-        # ... and nobody knows how they differ: one process more than cores
-        (2, 2048, {"mix": None}, None, ("gthread", 3, 54, 54)),
-        (4, 8192, {"mix": None, "rate": 170}, None, ("gthread", 5, 12, 12)),
+        (2, 2048, {"mix": None}, None, ("gthread", 6, 28, 28, 0)),
         # each connection wakes every process, which matters where requests compute for a moment
         (2, 2048, {"mix": None, "profile": "io", "concurrency": 200}, None, ("gthread", 2, 125, 125)),
-        (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 3, 20, 20)),
+        (2, 2048, {"mix": None, "cpu_ms": 3, "wait_ms": 3}, None, ("gthread", 4, 15, 15)),
         (2, 1024, {"mix": None, "rate": 50, "profile": "cpu"}, None, ("gthread", 6, 10, 10)),
-        (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 3, 2, 2)),
+        (2, 2048, {"mix": None, "concurrency": 3}, None, ("gthread", 4, 2, 2)),
         # one path says nothing about the others
         (2, 1024, {"mix": None, "profile": "cpu"}, kinds(("/", 1.0, 5.0, 0.0)), ("gthread", 6, 10, 10)),
-        # who waits anyway bears longer turns and a few more processes, but not where nobody knows the mix
+        # who waits anyway bears longer turns and a few more processes, but not where one core's mix is unknown
         (1, 4096, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
         (1, 4096, {"mix": None, "rate": 44}, kinds(("/", 1.0, 8.6, 2.0)), ("gthread", 2, 26, 26)),
         (1, 512, {"mix": None, "rate": 44}, None, ("gthread", 2, 25, 25)),
