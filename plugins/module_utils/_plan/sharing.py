@@ -36,11 +36,9 @@ each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s
 and at 152/s by three that take turns each ms (gevent: 177/s)."""
 
 SHARING_ONE_MORE: Final = 1
-"""So many processes more than cores are enough where very long requests that never wait come among short ones
-(HARD_IN_LINE), and on a single core where requests wait and nobody knows whether they are alike. They may differ in
-nothing but their waiting, and then each further process costs: pages of 5 ms of which one in twenty waits for a second
-took 2.8 times the least slowdown found with six, 1.6 times with two. On two cores six did better there (2.4 times) than
-three (3.2)."""
+"""So many processes more than cores take shorter turns (HARD_IN_LINE), and are enough for a single core where requests
+wait and may differ in nothing else: pages of 5 ms of which one in twenty waits for a second took 2.8 times the least
+slowdown found with six, 1.6 with two. On two cores six took 2.4 there, three 3.2."""
 
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
@@ -76,8 +74,7 @@ TURN_HARD_MS: Final = 0.5
 """Where a request finds so many times as much work before it in a line as it takes alone, and nothing waits, one
 process more than cores takes turns this often. Pages of 5 ms among 5 % of 300 ms took 6.9 and 7.6 times their time
 alone on one core at a load of 0.6 (two processes, 16 and 64 threads in all), and 8.7 and 9.1 times with three that
-take turns each ms; on two cores 6.6 times with three and 8.3 with six that take turns each ms. It costs 2 to 3 % of
-the rate that saturates the cores where sixteen threads compute, and less where fewer do."""
+take turns each ms; on two cores 6.6 with three, 8.3 with six. It costs 2 to 3 % of the rate that saturates them."""
 
 TURN_MS: Final = 1.0
 TURN_LONGER_MS: Final = 2.0
@@ -143,8 +140,7 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     each = next(count for least_ms, count in SHARING_PROCESSES if inputs.cpu_ms.value >= least_ms)
     unknown = inputs.mix.origin == "assumed" and inputs.wait_ratio.value >= CPU_RATIO
     if each > 1 and (_hard(inputs) or (unknown and whole == 1)):
-        turns = f"with turns of {number(TURN_HARD_MS)} ms"
-        why = "as requests wait and nobody knows whether they are alike" if unknown else turns
+        why = "as requests wait and may be alike" if unknown else f"with turns of {number(TURN_HARD_MS)} ms"
         return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
     if unknown and not _patient(inputs):
         each = min(each, SHARING_UNKNOWN)
