@@ -36,9 +36,9 @@ each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s
 and at 152/s by three that take turns each ms (gevent: 177/s)."""
 
 SHARING_ONE_MORE: Final = 1
-"""So many processes more than cores take shorter turns (HARD_IN_LINE), and are enough for a single core where requests
-wait and may differ in nothing else: pages of 5 ms of which one in twenty waits for a second took 2.8 times the least
-slowdown found with six, 1.6 with two. On two cores six took 2.4 there, three 3.2."""
+"""So many processes more than cores take shorter turns (HARD_IN_LINE), and are enough on a single core where requests
+wait and may differ in nothing else: pages of 5 ms of which 5 % wait for a second took 2.8 times the least slowdown
+found with six, 1.6 with two (on two cores six took 2.4, three 3.2)."""
 
 CPU_RATIO: Final = 0.2
 """Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
@@ -153,7 +153,7 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
 
 
 def _hard(inputs: Inputs) -> bool:
-    """Whether a request that takes but a moment finds very long ones before it, and nothing waits."""
+    """Whether a short request finds very long ones before it, and nothing waits."""
     spread = inputs.mix.spread
     if spread is None or inputs.mix.waits is not False:
         return False
@@ -161,7 +161,7 @@ def _hard(inputs: Inputs) -> bool:
 
 
 def _patient(inputs: Inputs) -> bool:
-    """Whether requests take so long alone, the fastest kind where that is known, that some ms more hardly matter."""
+    """Whether requests (the fastest kind, if known) take so long alone that some ms more hardly matter."""
     spread = inputs.mix.spread
     return (inputs.wall_ms.value if spread is None else spread.fastest.alone_ms) >= PATIENT_MS
 
