@@ -123,7 +123,7 @@ GROUPS: Sequence[Group] = (
     Group("same/noisy/io-30", "io", 2, 30, _SAME, 9, 3, "needed", 2, 0),
     Group("same/noisy/cpu-30", "cpu", 2, 30, _SAME, 6, 2, "needed", 2, 0),
     Group("worse/all", "io", 0, 30, (*_AT_THE_MARGIN, *_ASKED), 1, 3, "sooner", 2, 0),
-    Group("worse/asked", "io", 0, 30, _ASKED, 1, 3, "sooner", 10, 1),
+    Group("worse/asked", "io", 0, 30, _ASKED, 1, 3, "sooner", 5, 1),
     Group("failing", "io", 0, 30, _FAILING, 1, 2, "trial", 6, 1, version=6),
     Group("memory", "io", 0, 30, ("memory+20%", "memory+50%"), 3, 4, "needed", 1, 0),
 )

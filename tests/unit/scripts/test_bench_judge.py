@@ -70,14 +70,14 @@ def test_what_is_asked_of_a_release_is_tried_often_enough_to_tell() -> None:
     assert min(tried[name, "sooner", 30] for name in ("all+30%", "tail+30%", "all+50%", "tail+50%", "stall")) >= 7
 
 
-def test_a_whole_run_takes_an_hour_on_two_hosts() -> None:
+def test_a_whole_run_takes_three_quarters_of_an_hour_on_two_hosts() -> None:
     inputs = [cell.inputs for cell in judge.cells(False)]
     retries = {"needed": 0.0, "sooner": 35.0, "trial": -16.0}  # what a retry adds, and an end before the time takes off
     seconds = sum(
         judge.seconds_of(one, False) + retries[one["retry"]] * math.ceil(len(one["variants"]) / one["slots"])
         for one in inputs
     )
-    assert seconds / 2 / 60 < 60
+    assert seconds / 2 / 60 < 45
     assert max(judge.seconds_of(one, True) for one in inputs) < 660
 
 

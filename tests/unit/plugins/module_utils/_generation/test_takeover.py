@@ -626,7 +626,7 @@ UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.s
     [
         (ADDRESS, {}, [], [], "absent", "old.service does not run: there is nothing to take over"),
         (ADDRESS, {OLD: UP}, ["127.0.0.1:9000"], [], "beside", "old.service does not listen on 127.0.0.1:8000"),
-        (ADDRESS, {OLD: UP}, [ADDRESS], [], "joined", "no connection is refused"),
+        (ADDRESS, {OLD: UP}, [ADDRESS], [], "joined", "no request is lost"),
         (ADDRESS, {OLD: UP}, [ADDRESS, ADDRESS], [], "stopped", "as 2 sockets listen on its port"),
         ("0.0.0.0:8000", {OLD: UP}, [ADDRESS], [], "stopped", "as it listens on 127.0.0.1:8000"),
         ("unix:/run/a.sock", {OLD: UP}, ["unix:/run/a.sock"], [], "renamed", "renamed over its own"),
@@ -640,7 +640,7 @@ UP = {"LoadState": "loaded", "ActiveState": "active", "ControlGroup": "/system.s
             [ADDRESS],
             [ADDRESS],
             "joined",
-            "no connection is refused",
+            "no request is lost",
         ),
         (
             ADDRESS,
@@ -679,6 +679,7 @@ def test_the_way_that_loses_least(
     monkeypatch.setattr(_former, "held", held)
     monkeypatch.setattr(_former, "unit_pids", lambda group, root: [40, 41])
     monkeypatch.setattr(_former, "hold", lambda listener: _Held())
+    monkeypatch.setattr(_former.formerprograms, "by_gunicorn", lambda *_: True)
     former = _former.read(host.layout, {"former": OLD, "listen": listen}, Systemd(Asked(units)))
     said = _former.told(former, listen)
     assert former.way == way
