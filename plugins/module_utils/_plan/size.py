@@ -38,6 +38,9 @@ ASYNC_HEADROOM: Final = 2.0
 ASYNC_SLOTS_MIN: Final = 64
 """Slots over the concurrency: a greenlet costs next to nothing, and accepts spread unevenly."""
 
+CROWD_DEVIATIONS: Final = 3.0
+"""So many standard deviations above the mean: a Poisson number is above that once in 500 moments, however large."""
+
 HEAVY_SLOT_MIB: Final = 1.0
 HEAVY_FACTOR: Final = 2.5
 HEAVY_SLOTS_MIN: Final = 8
@@ -229,6 +232,15 @@ def _in_flight(inputs: Inputs) -> int:
     return max(1, up(inputs.concurrency.value))
 
 
+def _keeping_up(inputs: Inputs) -> int:
+    """Slots that keep up with the load: the requests in flight, and where that is the mean that a rate makes (Little's
+    law) CROWD_DEVIATIONS more, as their number is Poisson's where most of them wait."""
+    flight = inputs.concurrency.value
+    if inputs.rate is None or flight == inputs.peak:
+        return _in_flight(inputs)
+    return max(1, up(flight + CROWD_DEVIATIONS * math.sqrt(flight)))
+
+
 def _least_workers(inputs: Inputs) -> int:
     return 2 if whole_cores(inputs.allotment.cores) > 1 else 1
 
@@ -294,9 +306,10 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
         if not inputs.buffered:
             keep_busy = max(keep_busy, whole + SHARING_QUEUE)
     if worker_class in ASYNC:
-        return Want(workers, _async_target(inputs, most, held), min(flight, keep_busy), held=held)
+        return Want(workers, _async_target(inputs, most, held), min(_keeping_up(inputs), keep_busy), held=held)
     target, threads = _threads_target(inputs, most, keep_busy, spare), THREADS_MAX * most
-    return Want(workers, target, min(flight, keep_busy, threads), min(spare, threads), min(held, threads))
+    need = min(_keeping_up(inputs), keep_busy, threads)
+    return Want(workers, target, need, min(spare, threads), min(held, threads))
 
 
 def _partly_weighed(inputs: Inputs) -> bool:

@@ -26,6 +26,9 @@ BURST_GAP_SECONDS: Final = 0.01
 LIMIT_FACTOR: Final = 10.0
 """An answer counts for the goodput within so many times what its kind takes alone."""
 
+TIMED: Final = "headcount, with times"
+"""The role of what is planned from a declaration that also says what each path computes and waits."""
+
 GEVENT_CONNECTIONS: Final = 256
 
 SHORT_SWITCH_MS: Final = 0.5

@@ -178,10 +178,12 @@ def _goodput(runs: Sequence[Run], walls: Sequence[float]) -> float:
 def shortfalls(found: Found, stated: Stated = STATED) -> list[str]:
     """What a cell falls short of, a sentence each; [] when it reaches every stated figure."""
     weighed, declared, best = found.role(grid.WEIGHED), found.role(grid.DECLARED), found.best
+    timed = found.role(mix.TIMED)
     short = []
     for name, row, ratio, goodput in (
         ("after weighing", weighed, stated.weighed, stated.weighed_goodput),
         ("declared", declared, stated.declared, stated.declared_goodput),
+        ("declared with times", timed, stated.declared, stated.declared_goodput),
     ):
         if not row.ratio <= ratio:
             short.append(
@@ -257,7 +259,8 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f" measures them anew). {reached} of {len(calm)} others "
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
-        f"{STATED.declared_goodput}; in no cell worse than a rule of thumb that fits in the memory; within the memory.",
+        f"{STATED.declared_goodput}, with the times of its paths and without; in no cell worse than a rule of thumb"
+        " that fits in the memory; within the memory.",
         f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
         f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. In every "
         f"third cell the weighed plan runs twice, on two servers: their slowdowns differed by {100 * same:.0f} % (in"
@@ -294,9 +297,10 @@ HOW: Final = """\
   After the first, a plan with three times the best's slowdown is not run again, nor another contender with 1.6 times,
   of which it is enough to know that it is worse: it is compared over the round that it ran.
 - Declared: the profile, the peak rate, the paths with their weights, and that a proxy buffers, as in production: the
-  generator is as well-behaved as one, and sends whole requests at once; no times. Weighed: the same, finished with
-  what the weigh measured. Without a proxy gthread would be planned wherever requests are not alike. 2n+1: sync,
-  Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread 1 x 8.
+  generator is as well-behaved as one, and sends whole requests at once; no times. With times: also what each path
+  computes and waits. Weighed: as declared without times, finished with what the weigh measured. Without a proxy gthread
+  would be planned wherever requests are not alike. 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256
+  MiB) sync. debops: n+1 sync. cloud run: gthread 1 x 8.
 - Memory: anonymous PSS of all processes and the pages of files once, after a run; not enforced, but what takes more
   than its trial would let it (`limits.memory_percent`, 80 % of the generation's MemoryMax) is marked, and is no best.
 - Same again: the slowdown of the weighed plan on a second server, to that on the first. Others: the share of the
@@ -344,25 +348,27 @@ def _multiple(row: Row) -> str:
 def _table(entries: Mapping[str, Found]) -> str:
     header = (
         *("mixture, load, arrivals", "C2 CPU, alone", "a second", "best found", "slowdown", "goodput/s", "MiB"),
-        *("declared", "times", "weighed", "times", "goodput", "MiB"),
+        *("declared", "times", "with times", "times", "weighed", "times", "goodput", "MiB"),
         *(*grid.RULES, "same again", "others"),
     )
     rows = []
     for name, entry in entries.items():
         _, traffic, load, arrivals = name.split("/")
-        best, declared, weighed = entry.best, entry.role(grid.DECLARED), entry.role(grid.WEIGHED)
+        best, weighed = entry.best, entry.role(grid.WEIGHED)
+        declared, timed = entry.role(grid.DECLARED), entry.role(mix.TIMED)
         c2 = [entry.traffic.variation(entry.value[key]) for key in ("cpu_ms", "alone_ms")]
         rows.append(
             (
                 *(f"{traffic}, {load}, {arrivals}", f"{c2[0]:.1f}, {c2[1]:.1f}", f"{entry.value['rate']:g}"),
                 *(best.config, f"{best.slowdown:.1f}", f"{best.goodput:.0f}", f"{best.memory_mib:.0f}"),
-                *(declared.config, _multiple(declared), weighed.config, _multiple(weighed)),
+                *(declared.config, _multiple(declared), timed.config, _multiple(timed)),
+                *(weighed.config, _multiple(weighed)),
                 *(f"{weighed.goodput_ratio:.2f}", f"{weighed.memory_mib:.0f}"),
                 *(_multiple(entry.role(rule)) for rule in grid.RULES),
                 *(f"{entry.noise:.2f}" if math.isfinite(entry.noise) else "", f"{100 * entry.foreign:.0f} %"),
             )
         )
-    return markdown_table(header, rows, right=(2, 4, 5, 6, 8, *range(10, 19)))
+    return markdown_table(header, rows, right=(2, 4, 5, 6, 8, 10, *range(12, 21)))
 
 
 def _kinds_table(entries: Mapping[str, Found]) -> str:
@@ -386,7 +392,7 @@ def _kinds_table(entries: Mapping[str, Found]) -> str:
 def _draw(figure: Any, found: Mapping[str, Found]) -> None:
     slow, good = figure.subplots(1, 2, sharey=True)
     names = list(found)[::-1]
-    for role, colour in grid.COLOURS.items():
+    for role, colour in {**grid.COLOURS, mix.TIMED: "#3aa6a6"}.items():
         mark, size = ("o" if role.startswith("headcount") else "x"), (30 if role == grid.WEIGHED else 18)
         ratios = [found[name].role(role).ratio for name in names]
         slow.scatter(

@@ -33,7 +33,7 @@ from ._common import Bench, Cell, Report
 
 MINUTES = 90.0
 QUICK_MINUTES = 6.0
-VERSION: Final = 2
+VERSION: Final = 3
 SEARCH_VERSION: Final = 2
 ROUNDS, QUICK_ROUNDS = 2, 2
 TIMEOUT_SECONDS: Final = 8.0
@@ -46,7 +46,7 @@ the others (the second), of which it is enough to know that they are worse."""
 TWIN_EVERY: Final = 3
 """In each so manieth cell the weighed plan runs twice, on two servers: what differs between them is chance."""
 
-PLANS: Final = (grid.DECLARED, grid.WEIGHED, grid.TWIN)
+PLANS: Final = (grid.DECLARED, mix.TIMED, grid.WEIGHED, grid.TWIN)
 
 PRELOAD_MIB: Final = 2048
 """On hosts with this memory it is no limit: the search may start its servers quickly, with a preloaded app."""
@@ -62,21 +62,33 @@ def cells(quick: bool) -> list[Cell]:
             "load": load,
             "arrivals": arrivals,
         }
-        chosen = declared_plan(grid.HOSTS[host], mix.TRAFFIC[traffic], load)
-        config = grid.Config.from_settings(chosen.values()).settings()
+        chosen, timed = (
+            _settled(declared_plan(grid.HOSTS[host], mix.TRAFFIC[traffic], load, times)) for times in (False, True)
+        )
         rounds = QUICK_ROUNDS if quick else ROUNDS
         found.append(
             Cell(
                 f"{host}/{traffic}/{load:g}/{arrivals}",
-                {"version": VERSION, **inputs, "rounds": rounds, "twin": place % TWIN_EVERY == 0, "planner": config},
+                {
+                    **{"version": VERSION, **inputs, "rounds": rounds, "twin": place % TWIN_EVERY == 0},
+                    **{"planner": chosen.settings(), "timed": timed.settings()},
+                },
             )
         )
     return found
 
 
-def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]:
-    """The declaration of somebody who knows the profile, the peak rate and the paths with their weights: no times."""
+def app_of(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = False) -> dict[str, Any]:
+    """The declaration of somebody who knows the profile, the peak rate and the paths with their weights. `times`: also
+    what each path computes and waits, without what Gunicorn and Flask add."""
     rate = mix.rate_of(traffic, host.cores, load)
+    paths = [
+        {
+            **{"path": kind.path, "weight": 100 * kind.share},
+            **({"cpu_ms": kind.cpu_ms, "wait_ms": kind.wait_ms} if times else {}),
+        }
+        for kind in traffic.kinds
+    ]
     apps, problems = normalise.normalise_apps(
         [
             {
@@ -87,7 +99,7 @@ def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]
                 "profile": traffic.profile,
                 "rate": rate,
                 "health": {"path": _serving.HEALTH},
-                "load": {"paths": [{"path": kind.path, "weight": 100 * kind.share} for kind in traffic.kinds]},
+                "load": {"paths": paths},
                 "buffering_proxy": True,
             }
         ],
@@ -98,9 +110,13 @@ def app_of(host: grid.Host, traffic: mix.Traffic, load: float) -> dict[str, Any]
     return dict(apps[0])
 
 
-def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float) -> planner.Plan:
-    """Headcount's plan from the declaration alone."""
-    return plan_bench.plan_of(host, app_of(host, traffic, load), None)
+def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = False) -> planner.Plan:
+    """Headcount's plan from the declaration alone, without or with the `times` of its paths."""
+    return plan_bench.plan_of(host, app_of(host, traffic, load, times), None)
+
+
+def _settled(plan: planner.Plan) -> grid.Config:
+    return grid.Config.from_settings(plan.values())
 
 
 def measure(bench: Bench) -> None:
@@ -145,8 +161,9 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     finished = plan_bench.plan_of(host, app, weighed)
     named = {
         **mix.rules(host),
-        grid.DECLARED: grid.Config.from_settings(declared.values()),
-        grid.WEIGHED: grid.Config.from_settings(finished.values()),
+        grid.DECLARED: _settled(declared),
+        mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, times=True)),
+        grid.WEIGHED: _settled(finished),
     }
     leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
     began = time.monotonic()

@@ -335,6 +335,7 @@ def _run(short: float, long: float, memory: float = 50.0, foreign: float = 0.01)
 def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
     entries = {
         "gthread 6x4": (["search"], [_run(12, 900), _run(12, 900)]),
+        "sync 12": ([mix.TIMED], [_run(16, 900), _run(16, 900)]),
         "ours": ([grid.DECLARED, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
         "twin": ([grid.TWIN], [_run(13, 990), _run(13, 990)]),
         "sync 5": (["2n+1", "heroku"], [_run(90, 900)]),
@@ -372,6 +373,10 @@ def test_a_cell_is_compared_by_its_worst_kind() -> None:
         (
             {"ours": [_run(25, 900)] * 2},
             ["after weighing 1.67 times the least slowdown (ours 5.0, gthread 6x4 3.0)"],
+        ),
+        (
+            {"sync 12": [_run(25, 900)] * 2},
+            ["declared with times 1.67 times the least slowdown (sync 12 5.0, gthread 6x4 3.0)"],
         ),
         (
             {"ours": [_run(13, 900, 300)] * 2},
@@ -430,7 +435,7 @@ def test_the_simulation_gets_the_same_arrivals() -> None:
 def test_contenders_are_simulated_but_those_that_lost_requests() -> None:
     value = _value(ours=[_run(13, math.inf)])
     found = sim.beside(grid.HOSTS["2c"], REPORT, value, "poisson")
-    assert set(found) == {"gthread 6x4", "twin", "sync 5", "others"}
+    assert set(found) == {"gthread 6x4", "sync 12", "twin", "sync 5", "others"}
     assert all(len(one.p95_ms) == 2 for one in found.values())
     assert sim.agrees(3.4, 3.0)
     assert not sim.agrees(3.5, 3.0)

@@ -175,6 +175,15 @@ def test_no_more_than_what_keeps_up_rests_on_the_least_that_a_worker_may_take() 
     assert (setting.value, setting.winner, setting.origin) == (64, "guess", "assumed")
 
 
+def test_where_memory_is_guessed_a_rates_mean_in_flight_is_not_enough_to_keep_up() -> None:
+    app = shop(cpu_ms=5.0, wait_ms=50.0, rate=111.0, mix="uniform")
+    found = plan(facts(1, 229), app)
+    assert shape(found) == ("gevent", 1, 1, 14)  # Little: 6.1, and three times the square root of that
+    assert "14 requests in flight do not fit" in found.warnings[0]
+    declared = plan(facts(1, 229), shop(cpu_ms=5.0, wait_ms=50.0, rate=111.0, mix="uniform", concurrency=7))
+    assert shape(declared) == ("gevent", 1, 1, 7)
+
+
 def test_memory_of_requests_bounds_slots_and_keeps_the_cores_busy() -> None:
     app = shop(profile="mixed", concurrency=128, memory={"worker_mib": 60.0, "slot_mib": 20.0})
     found = plan(facts(2, 1024), app)
