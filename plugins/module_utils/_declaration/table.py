@@ -112,7 +112,7 @@ APP_FIELDS: Final[tuple[Field, ...]] = (
         minimum=1,
         maximum=1_000_000,
         example=200,
-        default_help="from `rate` by Little's law where it is declared, else what the host can carry",
+        default_help="from `rate` by Little's law, also where that is more; else what the host can carry",
     ),
     Field(
         "rate",

@@ -11,7 +11,7 @@ from typing import Final, Mapping
 
 from .._declaration.app import App
 from .inputs import Inputs, wait_share
-from .sharing import CPU_RATIO, SyncNeed, sync_need, waiting_kinds
+from .sharing import CPU_RATIO, SyncNeed, sync_need, waiting_kinds, whole_cores
 from .size import Ceiling
 from .types import Limit, fitting, number, share, up
 
@@ -48,10 +48,12 @@ def not_built(worker_class: str) -> str:
 
 @dataclass(frozen=True)
 class Room:
-    """What the host has room for: by class whether one worker with one request fits, and how many sync workers do."""
+    """What the host has room for: by class whether one worker with one request fits, how many sync workers do, and
+    whether it is the database that has no connections for more of them."""
 
     fits: Mapping[str, bool]
     sync_workers: int
+    by_database: bool = False
 
 
 def room_for_sync(ceiling: Ceiling, forced: int | None) -> int:
@@ -119,6 +121,10 @@ def _asked(app: App, inputs: Inputs, blocked: Mapping[str, str]) -> ClassChoice:
     warnings: tuple[str, ...] = ()
     if asked in blocked:
         warnings = (f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}",)
+    elif asked in ("gevent", "eventlet") and inputs.mix.mixed and inputs.mix.origin != "assumed":
+        from .warned import in_a_line
+
+        warnings = (in_a_line(inputs, asked),)
     reason = f"worker_class: {asked} is declared"
     return _choice(app, inputs, blocked, asked, "declared", reason, "override", warnings)
 
@@ -128,10 +134,15 @@ def _of_mixed(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) 
     line = f"a long request must not hold up those behind it, so requests share the cores: {inputs.mix.source}"
     if _processes_share(app, inputs):
         wanted = sync_need(inputs).planned
+        held = "nothing waits" if nothing_waits(app, inputs) else "few wait at a time"
+        reason = f"{line}; {held}, and the kernel shares more evenly between processes than threads do"
         if room.sync_workers >= up(SYNC_ENOUGH * wanted):
-            held = "nothing waits" if nothing_waits(app, inputs) else "few wait at a time"
-            reason = f"{line}; {held}, and the kernel shares more evenly between processes than threads do"
             return _choice(app, inputs, blocked, "sync", "mix", reason, inputs.mix.origin)
+        if room.by_database and room.sync_workers > whole_cores(inputs.allotment.cores):
+            from .warned import few_connections
+
+            told = few_connections(inputs, room.sync_workers, wanted)
+            return _choice(app, inputs, blocked, "sync", "mix", reason, inputs.mix.origin, (told,))
         if room.fits["gthread"]:
             reason = f"{line}; there is room for {max(0, room.sync_workers)} sync workers, and {wanted} are wanted"
             return _choice(app, inputs, blocked, "gthread", "memory", reason, inputs.mix.origin)
@@ -238,6 +249,8 @@ def _of_sync(app: App, inputs: Inputs) -> str:
 def _of_gevent(inputs: Inputs) -> str:
     if inputs.mix.mixed:
         return f"one request after the other computes, and {inputs.mix.source}"
+    if inputs.wait_ratio.value < CPU_RATIO and not inputs.buffered:
+        return f"it would hold slow clients too, but patches the libraries of an app that computes ({_waits(inputs)})"
     return _waits(inputs)
 
 

@@ -17,8 +17,8 @@ from typing import Any, Final, Mapping, Sequence
 from .._declaration.app import App
 from .classes import ClassChoice, Room, choose_class, room_for_sync
 from .inputs import Allotment, Inputs, Mismatch, divide, gather, profile_mismatch, wait_share
-from .settings import EVENTLET, GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
-from .size import Shape, ceiling_for, fits_once, for_two, holds, memories, size
+from .settings import GUNICORN, OVERRIDES, SETTINGS, Draft, all_settings, origin_of, override
+from .size import Shape, ceiling_for, fits_once, holds, memories, size
 from .text import explain, render_table
 from .types import Host, Limit, Measured, Number, Plan, PlanError, Policy, Setting, bare_values, number, share
 
@@ -47,6 +47,9 @@ __all__ = [
 BAND: Final = 0.15
 """A measurement that would have to be this much different to give the previous plan does not change it: the same app
 weighed again varies by a few per cent in memory and by up to a tenth in its times."""
+
+BUSY: Final = 0.95
+"""A rate that keeps the cores busier is warned of: sharing one core, requests take twenty times as long in the mean."""
 
 MEMORY_BAND: Final = 0.02
 """MemTotal moves by some pages with each kernel: a previous MemoryMax this little below the budget stays."""
@@ -173,25 +176,28 @@ class _Subject:
             name: any(map(fits_once, memories(inputs, name, self.memory_max)))
             for name in ("sync", "gthread", "gevent", "eventlet")
         }
-        choice = choose_class(self.app, inputs, self.verdicts, Room(fits, self._sync_workers(inputs)))
+        choice = choose_class(self.app, inputs, self.verdicts, self._room(inputs, fits))
         if worker_class is not None:
             choice = replace(choice, name=worker_class)
         return max(self._drafts(inputs, choice), key=lambda item: item.shape.slots)
 
-    def _sync_workers(self, inputs: Inputs) -> int:
+    def _room(self, inputs: Inputs, fits: Mapping[str, bool]) -> Room:
         """How many sync workers there is room for, by the usual guess where a worker's memory is not known."""
         memory = memories(inputs, "sync", self.memory_max)[0]
         if not fits_once(memory):
-            return 0
+            return Room(fits, 0)
         ceiling = ceiling_for(self.app, inputs, memory, self.hosts, self._nofile_max())
-        return room_for_sync(ceiling, override(self.app, "workers"))
+        workers = room_for_sync(ceiling, override(self.app, "workers"))
+        return Room(fits, workers, workers == ceiling.database_slots)
 
     def _drafts(self, inputs: Inputs, choice: ClassChoice) -> list[Draft]:
         """A draft for each account of the memory of a worker that one fits. PlanError, the first one, for none."""
         nofile_max = self._nofile_max()
         workers, per_worker = override(self.app, "workers"), _fixed_per_worker(self.app, choice.name)
         accounts = memories(inputs, choice.name, self.memory_max)
-        if choice.name == "gthread" and workers is None and per_worker is None:
+        if choice.name == "gthread" and workers is None and per_worker is None and inputs.worker_mib is None:
+            from .guessed import for_two
+
             lean = for_two(inputs, accounts[0])
             accounts = accounts if lean is None else [lean, *accounts[1:]]
         found: list[Draft] = []
@@ -415,10 +421,9 @@ def _of_class(draft: Draft, gunicorn_version: str) -> str | None:
         return f"gthread and not gevent: {choice.reason}"
     if choice.name == "eventlet":
         other = "gevent" if choice.may_be("gevent") else "gthread"
-        return (
-            f"eventlet {EVENTLET} is in bug-fix-only retirement, and Gunicorn 26.0 removed its worker: the release is"
-            f" pinned to gunicorn{gunicorn_version}; move to worker_class: {other}"
-        )
+        from .warned import eventlet
+
+        return eventlet(gunicorn_version, other)
     return None
 
 
@@ -452,12 +457,11 @@ def _of_rate(draft: Draft) -> str | None:
     if inputs.rate is None or not inputs.times_known:
         return None
     need = inputs.rate * inputs.cpu_ms.value / 1000.0
-    if need <= cores:
+    if need <= BUSY * cores:
         return None
-    return (
-        f"rate {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}) needs"
-        f" {number(need)} cores, and there are {number(cores)}: use more hosts or larger ones"
-    )
+    from .warned import busy
+
+    return busy(inputs, inputs.rate, need)
 
 
 def _inputs(draft: Draft, hosts: int) -> dict[str, object]:

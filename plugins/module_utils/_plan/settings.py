@@ -16,9 +16,9 @@ from .._declaration.app import App
 from .._declaration.gunicorn import PLANNED, too_new
 from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
-from .sharing import PATIENT_MS, TURN_HARD_MS, TURN_MS, turn_ms
+from .sharing import PATIENT_MS, TURN_HARD_MS, TURN_MS, WAITS_WORSE, turn_ms
 from .size import ASYNC, HEAVY_SLOT_MIB, NOFILE_BASE, Ceiling, Shape
-from .types import Limit, PlanError, Setting, number, share, up
+from .types import Limit, Setting, number, share, up
 
 GUNICORN: Final = "27.0.1"
 GUNICORN_EVENTLET: Final = ">=25.3,<26"
@@ -248,11 +248,10 @@ def _backlog(draft: Draft) -> Setting:
 
 def _timeouts(draft: Draft) -> list[Setting]:
     inputs = draft.inputs
-    slowest_ms = 10.0 * inputs.wall_ms.value
+    slowest_ms, words, origin = _slowest(inputs)
     p99 = draft.app.limits.p99_ms
     slowest = max(slowest_ms, 2.0 * float(p99)) if p99 else slowest_ms
     seconds = min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(slowest / 10_000.0) * 10))
-    words = f"ten times a request's {number(inputs.wall_ms.value)} ms ({inputs.wall_ms.origin})"
     if p99:
         words += f", twice limits.p99_ms {number(float(p99))}"
     limits = (
@@ -262,7 +261,7 @@ def _timeouts(draft: Draft) -> list[Setting]:
         Limit("slowest request", up(slowest / 1000.0), f"{words}, in steps of 10 s"),
     )
     winner = "least" if seconds == TIMEOUT_MIN_SECONDS else "slowest request"
-    origin = "derived" if winner == "least" else inputs.wall_ms.origin
+    origin = "derived" if winner == "least" else origin
     beat = "the longest a request may take" if draft.choice.name == "sync" else "a heartbeat, not a limit of requests"
     forced = override(draft.app, "timeout")
     base = seconds if forced is None else max(1, up(float(forced)))
@@ -286,6 +285,23 @@ def _timeouts(draft: Draft) -> list[Setting]:
             (Limit("timeout", base, "what a request may take while the worker runs, it may take while it stops"),),
         ),
     ]
+
+
+def _slowest(inputs: Inputs) -> tuple[float, str, str]:
+    """The ms that the slowest request may take, in which words, and the origin: ten times the mean request, or of the
+    slowest kind ten times its CPU time, which it shares with others, and WAITS_WORSE times its waiting."""
+    wall, spread = inputs.wall_ms, inputs.mix.spread
+    found = 10.0 * wall.value, f"ten times a request's {number(wall.value)} ms ({wall.origin})", wall.origin
+    if spread is None:
+        return found
+    slowest = max(spread.kinds, key=lambda kind: 10.0 * kind.cpu_ms + WAITS_WORSE * kind.wait_ms)
+    most = 10.0 * slowest.cpu_ms + WAITS_WORSE * slowest.wait_ms
+    if most <= found[0]:
+        return found
+    words = f"ten times the {number(round(slowest.cpu_ms, 1))} ms of CPU of {slowest.name} ({inputs.mix.origin})"
+    if slowest.wait_ms > 0:
+        words += f" and {number(WAITS_WORSE)} times its {number(round(slowest.wait_ms, 1))} ms of waiting"
+    return most, words, inputs.mix.origin
 
 
 def _recycling(draft: Draft) -> list[Setting]:
@@ -347,14 +363,9 @@ def _nofile(draft: Draft) -> Setting:
         Limit("host", ceiling.nofile_max, "the hard limit of a service on this host"),
     )
     if need > ceiling.nofile_max:
-        raise PlanError(
-            draft.inputs.app,
-            "settings.worker_connections",
-            connections if connections is not None else per_worker,
-            f"a worker would need {need} open files of {ceiling.nofile_max}",
-            f"at most {ceiling.nofile_slots}",
-            "lower it, or raise the host's limit of open files",
-        )
+        from .unfit import too_many_connections
+
+        raise too_many_connections(draft.inputs, connections if connections is not None else per_worker, need, ceiling)
     value = min(ceiling.nofile_max, max(need, NOFILE_MIN))
     winner = "connections" if need >= NOFILE_MIN else "least" if value == NOFILE_MIN else "host"
     won = next(limit for limit in limits if limit.name == winner)
@@ -408,14 +419,9 @@ def _memory_settings(draft: Draft, memory_max: int) -> list[Setting]:
     high = max(1, math.floor(memory_max * MEMORY_HIGH_SHARE))
     forced = override(draft.app, "memory_high_mib")
     if forced is not None and forced > memory_max:
-        raise PlanError(
-            draft.inputs.app,
-            "settings.memory_high_mib",
-            forced,
-            f"memory_max_mib is {memory_max}",
-            f"at most {memory_max}",
-            "lower settings.memory_high_mib: above MemoryMax it never throttles",
-        )
+        from .unfit import never_throttles
+
+        raise never_throttles(draft.inputs, forced, memory_max)
     sum_words = (
         f"{number(memory.master.value)} master + {shape.workers} x {number(memory.base.value)} ({memory.base.origin})"
         f" + {shape.slots} x {number(memory.slot.value)} ({memory.slot.origin})"
@@ -483,14 +489,9 @@ def _gunicorn(draft: Draft) -> list[Setting]:
 def _check_own_settings(draft: Draft, version: str) -> None:
     """Raise PlanError where a setting is declared that the planned Gunicorn does not know yet."""
     for name, since in too_new(draft.app.gunicorn or {}, version).items():
-        raise PlanError(
-            draft.inputs.app,
-            f"gunicorn.{name}",
-            (draft.app.gunicorn or {})[name],
-            f"it came with Gunicorn {since}, and the plan has {version}",
-            f"a setting that Gunicorn {version} knows",
-            "remove it, or raise settings.gunicorn_version",
-        )
+        from .unfit import not_yet
+
+        raise not_yet(draft.inputs, name, (draft.app.gunicorn or {})[name], since, version)
 
 
 def gunicorn_unfit(version: str, worker_class: str, old: bool) -> str | None:
@@ -513,11 +514,6 @@ def _check_gunicorn(draft: Draft, version: str, old: bool) -> None:
     unfit = gunicorn_unfit(version, draft.choice.name, old)
     if unfit:
         known = GUNICORN_EVENTLET if draft.choice.name == "eventlet" else GUNICORN
-        raise PlanError(
-            draft.inputs.app,
-            "settings.gunicorn_version",
-            version,
-            f"that version {unfit}",
-            f"{GUNICORN_PYTHON39 if old else known}, for {draft.choice.name} workers",
-            "correct settings.gunicorn_version, or remove it",
-        )
+        from .unfit import wrong_gunicorn
+
+        raise wrong_gunicorn(draft.inputs, version, unfit, GUNICORN_PYTHON39 if old else known, draft.choice.name)

@@ -83,6 +83,10 @@ own 5 ms count anew at each of the eight times that a short request gives the lo
 turns each first number of ms. Each turn costs CPU: patient requests have the second number where there are three
 processes for each core, and Python's own where there are SHARING_PATIENT in all."""
 
+WAITS_WORSE: Final = 3.0
+"""Where a rate is declared there are slots for waits so many times as long as known: what an app waits for has worse
+days. More than keeps the cores busy is of no use."""
+
 THREADS_MAX: Final = 256
 """Threads in a worker: one interpreter lock serves them all."""
 
@@ -204,24 +208,29 @@ def sync_need(inputs: Inputs) -> SyncNeed:
     load = SYNC_LOAD_UNKNOWN
     why = f"at a load of {number(load)}, assumed, as the rate or the CPU time is not known"
     if inputs.rate is not None and inputs.times_known:
-        load = min(SYNC_LOAD_MOST, inputs.rate * inputs.cpu_ms.value / 1000.0 / cores)
-        why = f"at a load of {number(round(load, 2))}: {number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms"
+        made = inputs.rate * inputs.cpu_ms.value / 1000.0 / cores
+        load, counted = min(SYNC_LOAD_MOST, made), f"{number(inputs.rate)}/s x {number(inputs.cpu_ms.value)} ms"
+        why = f"at a load of {number(round(load, 2))}: {counted}"
+        if made > load:
+            why = f"at a load of {number(load)}, the most that is counted on ({counted} make {number(round(made, 2))})"
     in_line, shared = (delay.value for delay in inputs.mix.delays())
     least, most = whole + SYNC_SURPLUS[0], min(SYNC_MOST * whole, whole + SYNC_SURPLUS[1])
     spread = waiting_kinds(inputs)
     if spread is None:
-        asked, enough = whole + surplus(whole, load, in_line, shared), True
+        asked = whole + surplus(whole, load, in_line, shared)
+        enough, short = True, asked > most
         tail = f"{why}, in a line {number(round(in_line, 1))} times as long as alone"
     else:
         from .waits import with_waits
 
         asked, enough, tail = with_waits(whole, load, spread, inputs.most_ratio, most)
+        short = not enough
     count = min(PROCESSES_MAX, most, max(least, asked))
     words = (
         f"with {count} workers (from {min(least, most)} to {most}) a request waits for a free one no longer than for a"
         f" tenth of what it takes anyway, {tail}"
     )
-    if not enough:
+    if short:
         words = (
             f"{most} workers at most, and with all of them a request may wait for a free one longer than for a tenth of"
             f" what it takes anyway, {tail}"
@@ -256,14 +265,17 @@ def sharing_slots(inputs: Inputs) -> Limit:
         if inputs.peak is not None or asked >= floor:
             return by_load
         return Limit("queue", floor, f"{whole} that compute and {SHARING_QUEUE} that queue for a core")
-    waiting = cores * ratio
+    waiting, who = cores * ratio, f"cores x wait ratio {number(ratio)} wait"
+    if inputs.rate is not None and inputs.times_known:
+        wait_ms = inputs.wall_ms.value - inputs.cpu_ms.value
+        declared = WAITS_WORSE * inputs.rate * wait_ms / 1000.0
+        if declared < waiting:
+            waiting = declared
+            who = f"{number(WAITS_WORSE)} x {number(inputs.rate)}/s x {number(round(wait_ms, 1))} ms wait"
     crowd = up(waiting + 3 * math.sqrt(waiting)) + whole + SHARING_QUEUE
     if inputs.peak is not None and (asked < crowd or inputs.peak > crowd):
         return by_load
-    words = (
-        f"cores x wait ratio {number(ratio)} wait (and three standard deviations), {whole} compute,"
-        f" {SHARING_QUEUE} queue for a core"
-    )
+    words = f"{who} (and three standard deviations), {whole} compute, {SHARING_QUEUE} queue for a core"
     if inputs.peak is None and crowd > max(asked, THREADS_MAX):
         from .waits import undeclared
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Sequence
 
 from .._declaration.app import App
-from .inputs import ASSUMED_MASTER_MIB, ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs
+from .inputs import ASSUMED_MASTER_MIB, Inputs
 from .sharing import (
     BUSY_FACTOR,
     CPU_RATIO,
@@ -28,7 +28,7 @@ from .sharing import (
     unweighed_slots,
     whole_cores,
 )
-from .types import COUNTLESS, Limit, Number, PlanError, down, fitting, number, share, up
+from .types import COUNTLESS, Limit, Number, down, fitting, number, up
 
 ASYNC: Final = ("gevent", "eventlet")
 SYNC_WAIT_HEADROOM: Final = 1.4
@@ -41,15 +41,15 @@ ASYNC_SLOTS_MIN: Final = 64
 CROWD_DEVIATIONS: Final = 3.0
 """So many standard deviations above the mean: a Poisson number is above that once in 500 moments, however large."""
 
+ROUNDED_UP: Final = 1.25
+"""More workers round the slots of fewer up until these are so many times what is wanted; where they would have fewer
+then, they are left out. Else 48 workers that have no slot less than 47, than 46 ... have 960 where 316 are wanted."""
+
 HEAVY_SLOT_MIB: Final = 1.0
 HEAVY_FACTOR: Final = 2.5
 HEAVY_SLOTS_MIN: Final = 8
 """A request that holds this much is let in no earlier than a core can get to it, with at least so many in a worker: of
 8 MiB each, 64 in flight served 7 % more than 256, with a p95 a third lower, and 32 a fifth less, on two cores."""
-
-LEAN_FACTOR: Final = 1.3
-"""What a worker is at least assumed to take so that two fit, over a bare one. Pages of 5 ms among 5 % of 300 ms took
-twelve times their time alone in one process of 49 threads, seven times in two (one core, 256 MiB)."""
 
 NOFILE_BASE: Final = 256
 """Descriptors of a worker beside its requests: listeners, pipes, logs, imported files, pools."""
@@ -123,44 +123,9 @@ def memories(inputs: Inputs, worker_class: str, maximum_mib: int) -> list[Worker
     slot = inputs.slot_mib
     if inputs.worker_mib is not None:
         return [WorkerMemory(inputs.worker_mib, slot, master, usable, maximum_mib)]
-    usual = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
-    bare = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
-    need = 1 if worker_class == "sync" else _want(inputs, worker_class).need
-    requests = f"{need} requests in flight do" if need != 1 else "one request does"
-    warning = (
-        f"{inputs.app}: a worker is assumed to need {number(bare.value)} MiB, as little as a bare Flask app, because"
-        f" {requests} not fit in {number(usable)} MiB with the usual guess of {number(usual.value)} MiB;"
-        " declare memory.worker_mib, or go by the weigh"
-    )
-    found = [
-        WorkerMemory(usual, slot, master, usable, maximum_mib),
-        WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need),
-    ]
-    if slot.origin == "assumed":
-        slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
-        found.append(WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need))
-    return found
+    from .guessed import accounts
 
-
-def for_two(inputs: Inputs, usual: WorkerMemory) -> WorkerMemory | None:
-    """The account of a worker of threads by which two fit, where by the usual guess only one does; None where that is
-    no guess, where one is enough, or where two would be left with hardly more than a bare app needs.
-
-    Requests that compute and are not alike take far longer in one interpreter than in two.
-    """
-    guessed = inputs.worker_mib is None and inputs.wait_ratio.value < CPU_RATIO and inputs.mix.mixed
-    if not guessed or inputs.slot_mib.value >= HEAVY_SLOT_MIB:
-        return None
-    want = sharing_want(inputs)
-    each = math.floor((usual.usable - usual.master.value - (want.first + 1) * usual.slot.value) / 2)
-    if want.most_workers < 2 or not LEAN_FACTOR * BARE_WORKER_MIB["gthread"] <= each < usual.base.value:
-        return None
-    words = f"assumed: as much as two workers have of {number(usual.usable)} MiB, as one alone would be slow"
-    warning = (
-        f"{inputs.app}: a worker is assumed to need {each} MiB and not {number(usual.base.value)}, so that two share"
-        f" the work in {number(usual.usable)} MiB; declare memory.worker_mib, or go by the weigh"
-    )
-    return replace(usual, base=Number(float(each), "assumed", words), warning=warning)
+    return accounts(inputs, worker_class, master, usable, maximum_mib)
 
 
 def fits_once(memory: WorkerMemory) -> bool:
@@ -171,31 +136,16 @@ def fits_once(memory: WorkerMemory) -> bool:
 def ceiling_for(app: App, inputs: Inputs, memory: WorkerMemory, hosts: int, nofile_max: int) -> Ceiling:
     """The hard limits. Raises PlanError for the one that leaves no room for a single worker with a single request."""
     if not fits_once(memory):
-        raise PlanError(
-            inputs.app,
-            "memory of a worker",
-            f"{number(memory.base.value)} MiB ({memory.base.source})",
-            f"one worker, one request ({number(memory.slot.value)} MiB) and"
-            f" the master ({number(memory.master.value)} MiB)"
-            f" need {number(memory.total(1, 1))} MiB, and {number(memory.usable)} MiB may be"
-            f" planned with: {share(inputs.allotment.usable_share)}"
-            f" of {memory.maximum} MiB = {inputs.allotment.budget_reason}",
-            f"at most {number(max(0.0, memory.usable - memory.master.value - memory.slot.value))} MiB for a worker",
-            "give the host more memory or this app a larger share, or do without room for two generations side by side"
-            " (headcount_rollout_headroom: false)",
-        )
+        from .unfit import no_worker_fits
+
+        raise no_worker_fits(inputs, memory)
     per_slot = app.database.connections_per_slot
     descriptors = 2 + max(1, up(per_slot))
     nofile_slots = (nofile_max - NOFILE_BASE) // descriptors
     if nofile_slots < 1:
-        raise PlanError(
-            inputs.app,
-            "limit_nofile",
-            nofile_max,
-            f"a worker opens {NOFILE_BASE} files of its own and {descriptors} for each request",
-            f"at least {NOFILE_BASE + descriptors}",
-            "raise the host's limit of open files (fs.nr_open, DefaultLimitNOFILE) or settings.limit_nofile",
-        )
+        from .unfit import too_few_files
+
+        raise too_few_files(inputs, nofile_max, descriptors)
     slots, reason = None, "no database is declared"
     most = app.database.max_connections
     if most is not None and per_slot > 0:
@@ -206,20 +156,13 @@ def ceiling_for(app: App, inputs: Inputs, memory: WorkerMemory, hosts: int, nofi
             f" / {generations} generation{'s' if generations != 1 else ''} / {number(per_slot)} per request"
         )
         if slots < 1:
-            need = up(hosts * generations * per_slot) + reserved
-            raise PlanError(
-                inputs.app,
-                "database.max_connections",
-                most,
-                f"{reason} leaves no connection for a host",
-                f"at least {need}",
-                "raise the database's max_connections, put a pooler in front of it, lower database.reserved,"
-                " or run the app on fewer hosts",
-            )
+            from .unfit import too_few_connections
+
+            raise too_few_connections(inputs, most, reason, up(hosts * generations * per_slot) + reserved)
     return Ceiling(memory, slots, reason, nofile_slots, nofile_max, descriptors)
 
 
-def _want(inputs: Inputs, worker_class: str) -> Want:
+def want_of(inputs: Inputs, worker_class: str) -> Want:
     """What the load asks of workers of this class, whatever the host has."""
     if worker_class == "sync":
         return _sync_want(inputs)
@@ -247,13 +190,14 @@ def _least_workers(inputs: Inputs) -> int:
 
 def _sync_want(inputs: Inputs) -> Want:
     """Workers of sync, each of which has one request in flight."""
-    by_cores, flight = _sync_by_cores(inputs), _in_flight(inputs)
+    by_cores, flight, why = _sync_by_cores(inputs), _in_flight(inputs), inputs.concurrency.source
     if not inputs.mix.known_alike:
-        flight = max(flight, int(sharing_slots(inputs).value))
+        held = sharing_slots(inputs)
+        flight, why = max((flight, why), (int(held.value), held.reason))
     in_flight = max(_least_workers(inputs), flight)
     workers = (
         by_cores,
-        Limit("concurrency", in_flight, f"a request in flight each: {inputs.concurrency.source}"),
+        Limit("concurrency", in_flight, f"a request in flight each: {why}"),
         Limit("processes", PROCESSES_MAX, "more processes than this only switch: threads or greenlets hold requests"),
     )
     most = min(int(limit.value) for limit in workers)
@@ -299,7 +243,9 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
         workers, most = _for_threads(workers, min(whole, busy), held)
     else:
         most = min(whole, busy)
-    spare = unweighed_slots(inputs) if worker_class == "gthread" and _partly_weighed(inputs) else 0
+    spare = 0
+    if worker_class == "gthread" and (_partly_weighed(inputs) or not inputs.buffered):
+        spare = unweighed_slots(inputs)
     keep_busy = COUNTLESS
     if not math.isinf(inputs.most_ratio):
         keep_busy = max(2 * most, up(cores * (1 + inputs.most_ratio) * BUSY_FACTOR), held, spare)
@@ -344,11 +290,16 @@ def _async_target(inputs: Inputs, workers: int, held: int) -> tuple[Limit, ...]:
 
 def _threads_target(inputs: Inputs, workers: int, keep_busy: int, spare: int) -> tuple[Limit, ...]:
     """Threads that are comfortable, but no more than keep the cores busy or than share one interpreter. `spare`: so
-    many at least, for requests that were not weighed."""
+    many at least, for requests that were not weighed and for slow clients."""
     flight = _in_flight(inputs)
     words = f"{number(GTHREAD_HEADROOM)} x {flight} in flight: {inputs.concurrency.source}"
+    wanted = Limit("concurrency", max(up(GTHREAD_HEADROOM * flight), 2 * workers), words)
+    if spare > int(wanted.value):
+        whole, who = whole_cores(inputs.allotment.cores), "requests that nobody weighed"
+        name, who = ("queue", who) if inputs.buffered else ("slow clients", "clients that are slow or idle")
+        wanted = Limit(name, spare, f"{whole} that compute and up to {SHARING_QUEUE} more, for {who}")
     target = [
-        Limit("concurrency", max(up(GTHREAD_HEADROOM * flight), 2 * workers, spare), words),
+        wanted,
         Limit("threads", THREADS_MAX * workers, f"at most {THREADS_MAX} threads share one interpreter"),
     ]
     if keep_busy < COUNTLESS:
@@ -378,7 +329,7 @@ def size(
     slots each serve more than one with fourteen. Workers are added as long as that costs no slot below this, so that
     more of any resource never gives fewer slots.
     """
-    want = _want(inputs, worker_class)
+    want = want_of(inputs, worker_class)
     if want.held and ceiling.slots(1) >= want.held:
         want = replace(want, first=max(want.first, want.held))
     step = 1 if worker_class == "sync" else fixed_per_worker
@@ -410,7 +361,8 @@ def _fullest(
     for workers in candidates:
         room = ceiling.slots(workers) // workers
         busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
-        wanted = max(want.first or min(want.need, busy), best[0] * best[1])
+        least = want.first or min(want.need, busy)
+        wanted = max(least, min(best[0] * best[1], up(ROUNDED_UP * least)))
         per_worker = step if step is not None else min(room, up(wanted / workers))
         if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
             best = (workers, per_worker)
@@ -448,6 +400,17 @@ def memory_workers(ceiling: Ceiling, per_worker: int) -> int:
     return fitting(memory.usable - memory.master.value, each)
 
 
+def _workers_winner(want: Want, ceiling: Ceiling, shape: Shape, limits: Sequence[Limit], need_each: int) -> str:
+    """What bounds the number of workers: one of `limits`, or `rounding` where more have room for as many slots."""
+    smallest = min(limits, key=lambda limit: float(limit.value))
+    most, database = int(smallest.value), ceiling.database_slots
+    if database is not None and database // max(1, need_each) <= shape.workers < want.most_workers:
+        return "database"
+    if shape.workers < most and ceiling.slots(most) >= shape.slots:
+        return "rounding"
+    return smallest.name if most == shape.workers else "memory"
+
+
 def _explained(
     want: Want, ceiling: Ceiling, worker_class: str, shape: Shape, fixed_workers: int | None, step: int | None
 ) -> Shape:
@@ -463,13 +426,10 @@ def _explained(
     workers_limits = [*want.workers, Limit("memory", by_memory, words)]
     if ceiling.database_slots is not None:
         workers_limits.append(Limit("database", max(1, ceiling.database_slots), ceiling.database_reason))
-    smallest = min(workers_limits, key=lambda limit: float(limit.value))
-    winner = smallest.name if int(smallest.value) == shape.workers else "memory"
-    if (
-        ceiling.database_slots is not None
-        and ceiling.database_slots // max(1, need_each) <= shape.workers < want.most_workers
-    ):
-        winner = "database"
+    winner = _workers_winner(want, ceiling, shape, workers_limits, need_each)
+    if fixed_workers is None and winner == "rounding":
+        words_of = "some more workers, each with a slot less, would hold fewer requests together"
+        workers_limits.append(Limit(winner, shape.workers, words_of))
     room = {
         "memory": fitting(memory.usable - memory.master.value - shape.workers * memory.base.value, memory.slot.value),
         "open files": shape.workers * ceiling.nofile_slots,

@@ -12,10 +12,10 @@ from typing import Final, Sequence
 
 from .._declaration.mixture import TIMELESS_MS, Kind, Spread, crowding, waiting_chance
 from .inputs import CPU_MS_MIN, Inputs
-from .sharing import SYNC_LINE, THREADS_MAX
+from .sharing import SYNC_LINE, THREADS_MAX, WAITS_WORSE
 from .types import Limit, number
 
-SYNC_PATIENCE: Final = 3.0
+SYNC_PATIENCE: Final = WAITS_WORSE
 """Where requests wait, each holds its sync worker meanwhile. There are workers for waits that are so many times as long
 as measured: what an app waits for has worse days than that of the weigh, and threads cost less than an app that hangs.
 """

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from ._plan_grid import Config, Host
+from ._plan_grid import RULES, WEIGHED, Config, Contender, Host
 
 Schedule = list[tuple[float, int]]
 
@@ -315,6 +315,30 @@ def foreign(final: Sequence[Mapping[str, Any]]) -> float:
     most = max(len(entry["runs"]) for entry in final)
     near = [entry["runs"] for entry in final if len(entry["runs"]) == most]
     return round(max(statistics.median(float(run["foreign"]) for run in runs) for runs in near), 3)
+
+
+CLOSE: Final = 1.25
+"""A rule of thumb with so many times the weighed plan's slowdown, or the reverse, is too close to call: with the rare
+kind of request asked for some fifty times its p95 differs by a tenth from run to run."""
+
+
+def undecided(slowdowns: Mapping[Contender, float], plans: Sequence[str]) -> list[Contender]:
+    """Who goes on after the rounds of a final, of those that ran in all: nobody, unless a rule of thumb is too close to
+    the weighed plan to call; then that, the `plans` (roles), and what is as close to the best."""
+    weighed = next((slowdown for one, slowdown in slowdowns.items() if WEIGHED in one.roles), math.inf)
+    close = [
+        one
+        for one, slowdown in slowdowns.items()
+        if set(one.roles) & set(RULES) and WEIGHED not in one.roles and weighed / CLOSE <= slowdown <= weighed * CLOSE
+    ]
+    if not close or not math.isfinite(weighed):
+        return []
+    least = min(slowdowns.values())
+    return [
+        one
+        for one, slowdown in slowdowns.items()
+        if one in close or set(one.roles) & set(plans) or slowdown <= CLOSE * least
+    ]
 
 
 SCREENED: Final = 8

@@ -295,7 +295,9 @@ HOW: Final = """\
   rate at all, and what cannot fit in the memory.
 - The final runs in two rounds, there and back again, each with its own arrivals; a figure is that of both together.
   After the first, a plan with three times the best's slowdown is not run again, nor another contender with 1.6 times,
-  of which it is enough to know that it is worse: it is compared over the round that it ran.
+  of which it is enough to know that it is worse: it is compared over the round that it ran. Where a rule of thumb is
+  within 1.25 times of the weighed plan, ahead or behind, after both, they, the other plans and what is as close to the
+  best run in two rounds more, and all four count.
 - Declared: the profile, the peak rate, the paths with their weights, and that a proxy buffers, as in production: the
   generator is as well-behaved as one, and sends whole requests at once; no times. With times: also what each path
   computes and waits. Weighed: as declared without times, finished with what the weigh measured. Without a proxy gthread

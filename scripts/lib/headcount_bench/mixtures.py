@@ -33,7 +33,7 @@ from ._common import Bench, Cell, Report
 
 MINUTES = 90.0
 QUICK_MINUTES = 6.0
-VERSION: Final = 3
+VERSION: Final = 4
 SEARCH_VERSION: Final = 2
 ROUNDS, QUICK_ROUNDS = 2, 2
 TIMEOUT_SECONDS: Final = 8.0
@@ -262,21 +262,14 @@ class _Task:
         return runs
 
     def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
-        """Every contender in every round with the round's own arrivals, there and back again."""
+        """Every contender in every round with the round's own arrivals, there and back again; those that are too close
+        to a rule of thumb to call in as many more."""
         servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
         runs: dict[grid.Contender, list[_mix_run.Run]] = {contender: [] for contender in field}
         try:
             servers[False].ready(contender.config for contender in itertools.filterfalse(_twin, field))
             servers[True].ready(contender.config for contender in filter(_twin, field))
-            for number in range(rounds):
-                due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
-                best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
-                for contender in field if number % 2 == 0 else reversed(field):
-                    mine = runs[contender]
-                    if mine and self._worst(mine, walls) > _behind(contender) * best:
-                        continue
-                    own = servers[_twin(contender)]
-                    mine.append(self._run(own, contender.config, due, memory=number == 0, careful=True))
+            self._rounds(servers, field, runs, walls, rounds)
         finally:
             for each in servers.values():
                 each.close()
@@ -289,6 +282,26 @@ class _Task:
             }
             for contender in field
         ]
+
+    def _rounds(
+        self, servers: Mapping[bool, _mix_run.Servers], field: Sequence[grid.Contender],
+        runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int,
+    ) -> None:  # fmt: skip
+        """Fill `runs`: so many rounds of the field, and as many of those that are undecided then."""
+        going_on = list(field)
+        for number in range(2 * rounds):
+            due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
+            best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
+            if number == rounds:
+                now = {one: self._worst(mine, walls) for one, mine in runs.items() if len(mine) == rounds}
+                going_on = mix.undecided(now, PLANS)
+            for contender in going_on if number % 2 == 0 else going_on[::-1]:
+                mine = runs[contender]
+                if mine and self._worst(mine, walls) > _behind(contender) * best:
+                    continue
+                mine.append(
+                    self._run(servers[_twin(contender)], contender.config, due, memory=number == 0, careful=True)
+                )
 
     def _run(
         self, servers: _mix_run.Servers, config: grid.Config, due: mix.Schedule, memory: bool, careful: bool = False

@@ -86,8 +86,12 @@ def _path(text: str) -> dict[str, Any]:
     try:
         weight, cpu_ms, wait_ms = (float(part or 0) for part in match.groups()) if match else (0.0, 0.0, 0.0)
     except ValueError:
-        weight, cpu_ms, wait_ms = 0.0, 0.0, 0.0
-    if weight <= 0 or cpu_ms <= 0:
+        match = None
+    if match and (weight <= 0 or cpu_ms <= 0):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} has a weight of {weight:g} and {cpu_ms:g} ms of CPU: both are above 0, as in report=5:300"
+        )
+    if match is None:
         raise argparse.ArgumentTypeError(f"{text!r} is not NAME=WEIGHT:CPU[:WAIT], as report=5:300 or page=95:2:20")
     path = name if name.startswith("/") else f"/{name}"
     return {"path": path, "weight": weight, "cpu_ms": cpu_ms, "wait_ms": wait_ms}

@@ -403,6 +403,19 @@ def test_what_falls_short_is_said(changes: Any, expected: list[str]) -> None:
     assert said[: len(expected)] == expected if len(expected) == 1 else all(one in said for one in expected)
 
 
+def test_a_rule_that_is_too_close_to_call_goes_on_with_the_plans_and_the_best() -> None:
+    def of(workers: int, *roles: str) -> grid.Contender:
+        return grid.Contender(grid.Config("sync", workers), roles)
+
+    best, weighed, rule, far, other = of(7), of(6, grid.WEIGHED), of(5, "2n+1"), of(3, "debops"), of(14, grid.DECLARED)
+    found = {best: 2.2, weighed: 2.7, rule: 2.3, far: 5.0, other: 6.0}
+    assert mix.undecided(found, (grid.WEIGHED, grid.DECLARED)) == [best, weighed, rule, other]
+    assert mix.undecided({**found, rule: 3.3}, (grid.WEIGHED,)) == [best, weighed, rule]
+    assert mix.undecided({**found, rule: 3.5}, (grid.WEIGHED,)) == []  # clearly behind
+    assert mix.undecided({**found, rule: 2.0}, (grid.WEIGHED,)) == []  # clearly ahead
+    assert mix.undecided({one: value for one, value in found.items() if one is not weighed}, ()) == []
+
+
 def test_the_best_fits_in_the_memory() -> None:
     small = _value(**{"gthread 6x4": [_run(12, 900, 300)] * 2})
     assert _mix_report.found_of(_cell(), small).best.config == "ours"

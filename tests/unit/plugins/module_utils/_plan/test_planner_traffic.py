@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+# Copyright: Headcount contributors
+"""Plans for traffic as people declare it: slow paths, clients that idle, rates near what a host can do."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import share
+from test_planner import facts, plan, shape, shop
+
+
+def of_paths(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any]:
+    """An app whose paths (name, weight, ms of CPU, ms of waiting) are declared with their times."""
+    names = ("path", "weight", "cpu_ms", "wait_ms")
+    return shop(load={"paths": [dict(zip(names, path, strict=True)) for path in paths]}, **{"mix": None, **more})
+
+
+HOOKS = (("/hook", 95, 2, 0), ("/ping", 5, 1, 0))
+REPORTS = (("/page", 95, 5, 0), ("/report", 5, 300, 0))
+PARTNER = (("/api", 95, 4, 10), ("/partner", 5, 4, 1500), ("/pdf", 1, 250, 0))
+
+
+@pytest.mark.parametrize("more", [{"rate": 200}, {}, {"rate": 200, "mix": "uniform"}, {"mix": "uniform"}])
+def test_without_a_proxy_idle_clients_leave_threads_free_whatever_the_rate(more: dict[str, Any]) -> None:
+    found = plan(facts(2, 2048), of_paths(*HOOKS, buffering_proxy=False, **more))
+    assert (found.value("worker_class"), found.slots) == ("gthread", 50)
+
+
+def test_clients_that_idle_are_named_where_the_threads_are_for_them() -> None:
+    found = plan(facts(2, 2048), of_paths(*HOOKS, buffering_proxy=False, rate=200, mix="uniform"))
+    assert found.settings["threads"].winner == "slow clients"
+    assert "2 that compute and up to 48 more, for clients that are slow or idle" in found.settings["threads"].reason
+
+
+@pytest.mark.parametrize(
+    ("paths", "seconds", "words"),
+    [
+        ((("/page", 99, 5, 0), ("/export", 1, 40_000, 0)), 400, "ten times the 40000 ms of CPU of /export"),
+        ((("/page", 99.8, 5, 0), ("/export", 0.2, 12_000, 0)), 120, "ten times the 12000 ms of CPU of /export"),
+        (
+            (("/page", 99.9, 5, 5), ("/stream", 0.1, 5, 600_000)),
+            1810,
+            "ten times the 5 ms of CPU of /stream (declared) and 3 times its 600000 ms of waiting",
+        ),
+        ((("/page", 95, 5, 0), ("/report", 5, 300, 0)), 30, "Gunicorn's default"),
+    ],
+)
+def test_the_slowest_path_has_its_time(paths: Any, seconds: int, words: str) -> None:
+    found = plan(facts(2, 8192), of_paths(*paths, buffering_proxy=True, rate=4))
+    assert (found.value("timeout"), found.value("graceful_timeout")) == (seconds, seconds)
+    assert words in found.settings["timeout"].reason
+
+
+@pytest.mark.parametrize(("cores", "least"), [(2, 6), (8, 23), (16, 48), (17, 48), (24, 65), (64, 160)])
+def test_many_workers_have_a_quarter_more_threads_than_are_wanted_and_no_more(cores: float, least: int) -> None:
+    found = plan(facts(cores, 131_072), of_paths(*PARTNER, buffering_proxy=True, rate=50 * cores))
+    assert found.value("worker_class") == "gthread"
+    workers, threads = found.settings["workers"], found.settings["threads"]
+    assert least <= found.value("workers") <= max(6, 3 * cores)
+    wanted = next(int(limit.value) for limit in threads.limits if limit.name == threads.winner)
+    assert wanted <= found.value("threads") <= 1.25 * wanted + 1
+    if found.value("workers") < max(6, 3 * cores):
+        assert (workers.winner, workers.origin) == ("rounding", "derived")
+        assert "would hold fewer requests together" in workers.reason
+
+
+def test_a_rate_bounds_threads_for_requests_that_wait_long() -> None:
+    waits = (("/api", 1, 5, 2000),)
+    by_rate = plan(facts(2, 2048), of_paths(*waits, buffering_proxy=True, rate=4))
+    assert (by_rate.value("worker_class"), by_rate.slots) == ("gthread", 96)  # 24 wait on a bad day, 50 beside
+    assert "3 x 4/s x 2000 ms wait" in by_rate.settings["threads"].reason
+    unknown = plan(facts(2, 2048), of_paths(*waits, buffering_proxy=True))
+    assert unknown.slots > by_rate.slots
+
+
+def test_a_rate_that_keeps_the_cores_busy_leaves_the_threads_that_keep_up() -> None:
+    found = plan(facts(2, 2048), of_paths(("/api", 1, 5, 2000), buffering_proxy=True, rate=380))
+    assert found.slots >= 380 * 2.005
+
+
+def test_more_workers_than_there_may_be_are_not_said_to_do() -> None:
+    found = plan(facts(2, 4096), of_paths(*REPORTS, buffering_proxy=True, rate=100))
+    assert shape(found) == ("sync", 24, 1, 1)
+    reason = found.settings["workers"].reason
+    assert "24 workers at most, and with all of them a request may wait for a free one longer" in reason
+    assert "at a load of 0.9, the most that is counted on (100/s x 19.8 ms make 0.99)" in reason
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"),
+    [
+        (91, None),
+        (
+            100,
+            "99 % busy, where queues grow long and nothing is left for a worse moment; use more hosts",
+        ),
+        (140, "needs 2.77 cores, and there are 2: use more hosts or larger ones"),
+    ],
+)
+def test_a_rate_that_hardly_fits_is_warned_of(rate: float, words: str | None) -> None:
+    found = plan(facts(2, 4096), of_paths(*REPORTS, buffering_proxy=True, rate=rate))
+    told = [warning for warning in found.warnings if "rate" in warning]
+    assert (words is None and not told) or (words is not None and words in told[0])
+
+
+def test_the_database_turns_processes_into_fewer_and_not_into_threads() -> None:
+    app = of_paths(*REPORTS, buffering_proxy=True, rate=60, database={"max_connections": 20})
+    found = plan(facts(2, 2048), app, fleet={"shop": 2})
+    assert shape(found) == ("sync", 5, 1, 1)
+    assert "the database has connections for 5 requests at a time, and 11 are wanted" in found.warnings[0]
+
+
+def test_a_class_that_is_asked_for_and_has_requests_stand_in_a_line_is_warned_of() -> None:
+    found = plan(facts(2, 2048), of_paths(*REPORTS, buffering_proxy=True, rate=60, worker_class="gevent"))
+    assert found.value("worker_class") == "gevent"
+    assert "short requests stand in a line behind long ones" in found.warnings[0]
+    alike = plan(facts(2, 2048), of_paths(*HOOKS, buffering_proxy=True, rate=60, worker_class="gevent"))
+    assert alike.warnings == ()
+
+
+def test_a_small_share_is_no_share_of_none() -> None:
+    assert [share(part) for part in (0.0, 0.001, 0.02, 0.5, 0.998, 1.0)] == [
+        *("0 %", "0.1 %", "2 %", "50 %", "99.8 %", "100 %")
+    ]
