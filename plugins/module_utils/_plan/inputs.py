@@ -286,23 +286,13 @@ def divide(host: Host, apps: Sequence[App], policy: Policy) -> Division:
     reserve, why = kept.mib, kept.why
     memory_left = host.memory_mib - reserve
     if memory_left <= 0 and policy.reserve_memory_mib is None:
-        raise PlanError(
-            "host",
-            "memory",
-            f"{host.memory_mib} MiB ({host.memory_limited_by})",
-            f"nothing is left of it: {why}",
-            "memory that others leave",
-            "give the host more memory, or have what uses it use less",
-        )
+        from .unfit import nothing_left
+
+        raise nothing_left(host, why)
     if memory_left <= 0:
-        raise PlanError(
-            "host",
-            "headcount_reserve_memory_mib",
-            number(reserve),
-            f"nothing is left of {host.memory_mib} MiB ({host.memory_limited_by})",
-            f"less than {host.memory_mib} MiB",
-            "lower the reserve, or give the host more memory",
-        )
+        from .unfit import all_reserved
+
+        raise all_reserved(host, reserve)
     memory = _parts(apps, "memory_mib", memory_left, "MiB")
     cores = _parts(apps, "cores", host.cores, "cores")
     return Division(host, policy, kept, memory, cores)
@@ -329,14 +319,9 @@ def _beside(app: App, memory_mib: float, cores: float) -> _Beside:
     computing = sum(process.instances * process.cores for process in app.processes.values())
     for key, need, there, unit in (("memory_mib", wanted, memory_mib, "MiB"), ("cores", computing, cores, "cores")):
         if need >= there:
-            raise PlanError(
-                app.name,
-                f"processes ({', '.join(app.processes)})",
-                f"{number(need)} {unit}",
-                f"the app has {number(there)} {unit} on this host, and its server needs some of them",
-                f"less than {number(there)} {unit}",
-                f"lower `{key}` or `instances` of its processes, give the app a larger share or the host more",
-            )
+            from .unfit import processes_take_all
+
+            raise processes_take_all(app, key, f"{number(need)} {unit}", f"{number(there)} {unit}")
     told = f" for {', '.join(app.processes)}"
     return _Beside(
         wanted, computing, f" - {number(wanted)} MiB{told}", f" - {number(computing)}{told}" if computing else ""
@@ -350,7 +335,9 @@ def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, 
     others = [app for app in apps if app.name not in named]
     asked = sum(named.values())
     if asked > total * (1 + 1e-9) or (others and asked >= total):
-        raise _asked_too_much(named, [app.name for app in others], key, f"{number(total)} {unit}")
+        from .unfit import asked_too_much
+
+        raise asked_too_much(named, [app.name for app in others], key, f"{number(total)} {unit}")
     result = {name: (value, f", of which share.{key} gives {number(value)}") for name, value in named.items()}
     whole = sum(float(app.share.weight) for app in others)
     for app in others:
@@ -358,20 +345,6 @@ def _parts(apps: Sequence[App], key: str, total: float, unit: str) -> dict[str, 
         words = "" if len(apps) == 1 else f", shared: {share(part)} by weight of {number(total - asked)} {unit}"
         result[app.name] = ((total - asked) * part, words)
     return result
-
-
-def _asked_too_much(named: Mapping[str, float], others: Sequence[str], key: str, total: str) -> PlanError:
-    """The error of apps that together name more of a host than it has, or leave the others nothing."""
-    first = next(iter(named))
-    need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
-    return PlanError(
-        first,
-        f"share.{key}",
-        number(named[first]),
-        f"the apps of this host ask for {number(sum(named.values()))} of {total}, {need}",
-        f"together {'less than' if others else 'at most'} {total}",
-        f"lower share.{key}, or use share.weight",
-    )
 
 
 @dataclass(frozen=True)

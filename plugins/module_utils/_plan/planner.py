@@ -187,8 +187,9 @@ class _Subject:
         if not fits_once(memory):
             return Room(fits, 0)
         ceiling = ceiling_for(self.app, inputs, memory, self.hosts, self._nofile_max())
-        workers = room_for_sync(ceiling, override(self.app, "workers"))
-        return Room(fits, workers, workers == ceiling.database_slots)
+        forced = override(self.app, "workers")
+        workers = room_for_sync(ceiling, forced)
+        return Room(fits, workers, workers < room_for_sync(replace(ceiling, database_slots=None), forced))
 
     def _drafts(self, inputs: Inputs, choice: ClassChoice) -> list[Draft]:
         """A draft for each account of the memory of a worker that one fits. PlanError, the first one, for none."""
@@ -218,14 +219,9 @@ class _Subject:
         if forced is None:
             return allowed
         if forced > allowed:
-            raise PlanError(
-                self.app.name,
-                "settings.limit_nofile",
-                forced,
-                f"the host allows {allowed} open files",
-                f"at most {allowed}",
-                "lower it, or raise fs.nr_open and DefaultLimitNOFILE on the host",
-            )
+            from .unfit import above_host_files
+
+            raise above_host_files(self.app, forced, allowed)
         return int(forced)
 
 
@@ -262,14 +258,9 @@ def _check_overrides(app: App) -> None:
         if value is None:
             continue
         if name not in OVERRIDES:
-            raise PlanError(
-                app.name,
-                f"settings.{name}",
-                value,
-                "that is no setting that can be overridden",
-                ", ".join(OVERRIDES),
-                f"remove settings.{name}" + ("; set worker_class on the app" if name == "worker_class" else ""),
-            )
+            from .unfit import no_override
+
+            raise no_override(app, name, value, OVERRIDES)
 
 
 def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, object]) -> tuple[int, bool]:
@@ -278,14 +269,9 @@ def _memory_max(app: App, allotment: Allotment, previous: Mapping[str, object]) 
     forced = override(app, "memory_max_mib")
     if forced is not None:
         if forced > budget:
-            raise PlanError(
-                app.name,
-                "settings.memory_max_mib",
-                forced,
-                f"a generation may use {budget} MiB: {allotment.budget_reason}",
-                f"at most {budget}",
-                "lower settings.memory_max_mib, give the app a larger share or the host more memory",
-            )
+            from .unfit import above_budget
+
+            raise above_budget(app, forced, budget, allotment.budget_reason)
         return int(forced), False
     before = previous.get("memory_max_mib")
     if isinstance(before, int) and budget * (1 - MEMORY_BAND) <= before < budget:

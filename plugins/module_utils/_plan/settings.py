@@ -14,6 +14,7 @@ from typing import Any, Final, Sequence
 
 from .._declaration.app import App
 from .._declaration.gunicorn import PLANNED, too_new
+from .._declaration.mixture import declared_kinds
 from .classes import ClassChoice
 from .inputs import MEMORY_HIGH_SHARE, Inputs
 from .sharing import PATIENT_MS, TURN_HARD_MS, TURN_MS, WAITS_WORSE, turn_ms
@@ -32,6 +33,8 @@ NOFILE_MIN: Final = 4096
 BACKLOG_MIN: Final = 1024
 TIMEOUT_MIN_SECONDS: Final = 30
 TIMEOUT_MAX_SECONDS: Final = 86_400
+SLOWEST_MOST_SECONDS: Final = 600
+"""What one slow path adds to time-outs at most: a rollout waits for those of the generation that it takes out."""
 MAX_REQUESTS_DEFAULT: Final = 50_000
 MAX_REQUESTS_HOURS: Final = 6
 MAX_REQUESTS_RANGE: Final = (10_000, 1_000_000)
@@ -247,24 +250,29 @@ def _backlog(draft: Draft) -> Setting:
 
 
 def _timeouts(draft: Draft) -> list[Setting]:
-    inputs = draft.inputs
-    slowest_ms, words, origin = _slowest(inputs)
+    wall, kind = draft.inputs.wall_ms, draft.choice.name
+    mean = (10.0 * wall.value, f"ten times a request's {number(wall.value)} ms ({wall.origin})", wall.origin)
+    slowest_ms, words, origin = max(mean, _slowest(draft, waits=kind == "sync"), key=lambda item: item[0])
     p99 = draft.app.limits.p99_ms
-    slowest = max(slowest_ms, 2.0 * float(p99)) if p99 else slowest_ms
-    seconds = min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(slowest / 10_000.0) * 10))
     if p99:
-        words += f", twice limits.p99_ms {number(float(p99))}"
+        slowest_ms, words = max(slowest_ms, 2.0 * p99), f"{words}, twice limits.p99_ms {number(float(p99))}"
+    seconds = _in_steps(slowest_ms)
     limits = (
         Limit(
             "least", TIMEOUT_MIN_SECONDS, "Gunicorn's default; a paused host or a slow import must not look like a hang"
         ),
-        Limit("slowest request", up(slowest / 1000.0), f"{words}, in steps of 10 s"),
+        Limit("slowest request", up(slowest_ms / 1000.0), f"{words}, in steps of 10 s"),
     )
     winner = "least" if seconds == TIMEOUT_MIN_SECONDS else "slowest request"
-    origin = "derived" if winner == "least" else origin
-    beat = "the longest a request may take" if draft.choice.name == "sync" else "a heartbeat, not a limit of requests"
+    beat = "the longest a request may take" if kind == "sync" else "a heartbeat, not a limit of requests"
     forced = override(draft.app, "timeout")
     base = seconds if forced is None else max(1, up(float(forced)))
+    ends = [Limit("timeout", base, "what a request may take while the worker runs, it may take while it stops")]
+    origin = "derived" if winner == "least" else origin
+    longest_ms, words, of_kind = _slowest(draft, waits=True)
+    longer = forced is None and _in_steps(longest_ms) > base
+    if longer:
+        ends.append(Limit("slowest request", _in_steps(longest_ms), f"{words}, in steps of 10 s"))
     return [
         _simple(
             "timeout",
@@ -277,31 +285,41 @@ def _timeouts(draft: Draft) -> list[Setting]:
         ),
         _simple(
             "graceful_timeout",
-            base,
+            ends[-1].value,
             "seconds",
-            "timeout",
-            "a stopping worker may finish the longest request; the unit's TimeoutStopSec lies above it",
-            origin,
-            (Limit("timeout", base, "what a request may take while the worker runs, it may take while it stops"),),
+            ends[-1].name,
+            f"a stopping worker may finish the longest request{f': {ends[1].reason}' if longer else ''}; the unit's"
+            " TimeoutStopSec lies above it",
+            of_kind if longer else origin,
+            ends,
         ),
     ]
 
 
-def _slowest(inputs: Inputs) -> tuple[float, str, str]:
-    """The ms that the slowest request may take, in which words, and the origin: ten times the mean request, or of the
-    slowest kind ten times its CPU time, which it shares with others, and WAITS_WORSE times its waiting."""
-    wall, spread = inputs.wall_ms, inputs.mix.spread
-    found = 10.0 * wall.value, f"ten times a request's {number(wall.value)} ms ({wall.origin})", wall.origin
-    if spread is None:
-        return found
-    slowest = max(spread.kinds, key=lambda kind: 10.0 * kind.cpu_ms + WAITS_WORSE * kind.wait_ms)
-    most = 10.0 * slowest.cpu_ms + WAITS_WORSE * slowest.wait_ms
-    if most <= found[0]:
-        return found
-    words = f"ten times the {number(round(slowest.cpu_ms, 1))} ms of CPU of {slowest.name} ({inputs.mix.origin})"
-    if slowest.wait_ms > 0:
-        words += f" and {number(WAITS_WORSE)} times its {number(round(slowest.wait_ms, 1))} ms of waiting"
-    return most, words, inputs.mix.origin
+def _in_steps(milliseconds: float) -> int:
+    return min(TIMEOUT_MAX_SECONDS, max(TIMEOUT_MIN_SECONDS, up(milliseconds / 10_000.0) * 10))
+
+
+def _slowest(draft: Draft, waits: bool) -> tuple[float, str, str]:
+    """The ms that the slowest kind of request may take, in which words, and their origin: ten times its CPU time, which
+    it shares with others, and where that counts WAITS_WORSE times its waiting; at most SLOWEST_MOST_SECONDS.
+
+    Of those that are known, whether declared or weighed: a limit that ends requests does not shrink by a weigh that a
+    path was refused in, or had little to do in.
+    """
+    spread, factor = draft.inputs.mix.spread, WAITS_WORSE if waits else 0.0
+    known = [(kind, "declared") for kind in declared_kinds(draft.app.load.paths)]
+    known += [(kind, draft.inputs.mix.origin) for kind in (spread.kinds if spread is not None else ())]
+    if not known:
+        return 0.0, "", "assumed"
+    slowest, origin = max(known, key=lambda item: 10.0 * item[0].cpu_ms + factor * item[0].wait_ms)
+    most = 10.0 * slowest.cpu_ms + factor * slowest.wait_ms
+    words = f"ten times the {number(round(slowest.cpu_ms, 1))} ms of CPU of {slowest.name} ({origin})"
+    if waits and slowest.wait_ms > 0:
+        words += f" and {number(factor)} times its {number(round(slowest.wait_ms, 1))} ms of waiting"
+    if most > 1000.0 * SLOWEST_MOST_SECONDS:
+        return 1000.0 * SLOWEST_MOST_SECONDS, f"{words}, at most {SLOWEST_MOST_SECONDS} s", origin
+    return most, words, origin
 
 
 def _recycling(draft: Draft) -> list[Setting]:

@@ -267,7 +267,7 @@ def sharing_slots(inputs: Inputs) -> Limit:
         return Limit("queue", floor, f"{whole} that compute and {SHARING_QUEUE} that queue for a core")
     waiting, who = cores * ratio, f"cores x wait ratio {number(ratio)} wait"
     if inputs.rate is not None and inputs.times_known:
-        wait_ms = inputs.wall_ms.value - inputs.cpu_ms.value
+        wait_ms = max(inputs.wall_ms.value - inputs.cpu_ms.value, ratio * inputs.cpu_ms.value)
         declared = WAITS_WORSE * inputs.rate * wait_ms / 1000.0
         if declared < waiting:
             waiting = declared

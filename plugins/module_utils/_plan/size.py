@@ -42,8 +42,8 @@ CROWD_DEVIATIONS: Final = 3.0
 """So many standard deviations above the mean: a Poisson number is above that once in 500 moments, however large."""
 
 ROUNDED_UP: Final = 1.25
-"""More workers round the slots of fewer up until these are so many times what is wanted; where they would have fewer
-then, they are left out. Else 48 workers that have no slot less than 47, than 46 ... have 960 where 316 are wanted."""
+"""More workers round the slots of fewer up until these are so many times what is wanted. Else 48 workers that have no
+slot less than 47, than 46 ... have 960 where 316 are wanted."""
 
 HEAVY_SLOT_MIB: Final = 1.0
 HEAVY_FACTOR: Final = 2.5
@@ -255,7 +255,8 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
         return Want(workers, _async_target(inputs, most, held), min(_keeping_up(inputs), keep_busy), held=held)
     target, threads = _threads_target(inputs, most, keep_busy, spare), THREADS_MAX * most
     need = min(_keeping_up(inputs), keep_busy, threads)
-    return Want(workers, target, need, min(spare, threads), min(held, threads))
+    first = min(spare, threads) if _partly_weighed(inputs) else 0
+    return Want(workers, target, need, first, min(held, threads))
 
 
 def _partly_weighed(inputs: Inputs) -> bool:
@@ -358,15 +359,31 @@ def _fullest(
     `most`: workers of which more are not wanted. `step`: slots of a worker, where they are fixed.
     """
     best = (0, 0)
+    total = COUNTLESS if step is not None else _rounded(inputs, want, most)
     for workers in candidates:
         room = ceiling.slots(workers) // workers
-        busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
-        least = want.first or min(want.need, busy)
-        wanted = max(least, min(best[0] * best[1], up(ROUNDED_UP * least)))
-        per_worker = step if step is not None else min(room, up(wanted / workers))
+        wanted = max(_least_slots(inputs, want, workers, most), best[0] * best[1])
+        per_worker = step if step is not None else min(room, up(wanted / workers), max(1, total // workers))
         if 1 <= per_worker <= room and workers * per_worker >= best[0] * best[1]:
             best = (workers, per_worker)
     return best
+
+
+def _least_slots(inputs: Inputs, want: Want, workers: int, most: int) -> int:
+    """Slots that so many workers have at least, where there is room."""
+    busy = up(workers * (1 + inputs.wait_ratio.value) * BUSY_FACTOR) if workers < most else want.need
+    return want.first or min(want.need, busy)
+
+
+def _rounded(inputs: Inputs, want: Want, most: int) -> int:
+    """The slots of `most` workers, and no fewer have more: as many as no number of workers up to there has less than
+    the one before, but no more than ROUNDED_UP times what is wanted and what that is rounded up to."""
+    bound, found = ROUNDED_UP * (want.first or want.need), 0
+    for workers in range(1, most + 1):
+        found = workers * up(max(_least_slots(inputs, want, workers, most), found) / workers)
+        if found >= bound:
+            break
+    return most * up(min(found, bound) / most)
 
 
 def _candidates(most: int, ceiling: Ceiling) -> list[int]:
@@ -400,17 +417,6 @@ def memory_workers(ceiling: Ceiling, per_worker: int) -> int:
     return fitting(memory.usable - memory.master.value, each)
 
 
-def _workers_winner(want: Want, ceiling: Ceiling, shape: Shape, limits: Sequence[Limit], need_each: int) -> str:
-    """What bounds the number of workers: one of `limits`, or `rounding` where more have room for as many slots."""
-    smallest = min(limits, key=lambda limit: float(limit.value))
-    most, database = int(smallest.value), ceiling.database_slots
-    if database is not None and database // max(1, need_each) <= shape.workers < want.most_workers:
-        return "database"
-    if shape.workers < most and ceiling.slots(most) >= shape.slots:
-        return "rounding"
-    return smallest.name if most == shape.workers else "memory"
-
-
 def _explained(
     want: Want, ceiling: Ceiling, worker_class: str, shape: Shape, fixed_workers: int | None, step: int | None
 ) -> Shape:
@@ -426,10 +432,13 @@ def _explained(
     workers_limits = [*want.workers, Limit("memory", by_memory, words)]
     if ceiling.database_slots is not None:
         workers_limits.append(Limit("database", max(1, ceiling.database_slots), ceiling.database_reason))
-    winner = _workers_winner(want, ceiling, shape, workers_limits, need_each)
-    if fixed_workers is None and winner == "rounding":
-        words_of = "some more workers, each with a slot less, would hold fewer requests together"
-        workers_limits.append(Limit(winner, shape.workers, words_of))
+    smallest = min(workers_limits, key=lambda limit: float(limit.value))
+    winner = smallest.name if int(smallest.value) == shape.workers else "memory"
+    if (
+        ceiling.database_slots is not None
+        and ceiling.database_slots // max(1, need_each) <= shape.workers < want.most_workers
+    ):
+        winner = "database"
     room = {
         "memory": fitting(memory.usable - memory.master.value - shape.workers * memory.base.value, memory.slot.value),
         "open files": shape.workers * ceiling.nofile_slots,

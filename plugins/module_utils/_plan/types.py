@@ -46,7 +46,7 @@ def number(value: float) -> str:
 def share(part: float) -> str:
     """A share 0..1 as a whole percentage; of what is nearly none or nearly all with the tenth that tells it apart."""
     near = 0.0 < part < 0.005 or 0.995 < part < 1.0
-    return f"{part * 100:.{1 if near else 0}f} %"
+    return f"{min(99.9, max(0.1, part * 100)):.1f} %" if near else f"{part * 100:.0f} %"
 
 
 def down(value: float) -> int:

@@ -4,9 +4,98 @@
 
 from __future__ import annotations
 
+from typing import Mapping, Sequence
+
+from .._declaration.app import App
 from .inputs import Inputs
 from .size import NOFILE_BASE, Ceiling, WorkerMemory, memory_workers
-from .types import COUNTLESS, PlanError, fitting, number, share
+from .types import COUNTLESS, Host, PlanError, fitting, number, share
+
+
+def nothing_left(host: Host, why: str) -> PlanError:
+    """Others have all memory of the host."""
+    return PlanError(
+        "host",
+        "memory",
+        f"{host.memory_mib} MiB ({host.memory_limited_by})",
+        f"nothing is left of it: {why}",
+        "memory that others leave",
+        "give the host more memory, or have what uses it use less",
+    )
+
+
+def all_reserved(host: Host, reserve: float) -> PlanError:
+    """All memory of the host is kept for the system."""
+    return PlanError(
+        "host",
+        "headcount_reserve_memory_mib",
+        number(reserve),
+        f"nothing is left of {host.memory_mib} MiB ({host.memory_limited_by})",
+        f"less than {host.memory_mib} MiB",
+        "lower the reserve, or give the host more memory",
+    )
+
+
+def processes_take_all(app: App, key: str, need: str, there: str) -> PlanError:
+    """The app's processes leave its server nothing of what it has on the host."""
+    return PlanError(
+        app.name,
+        f"processes ({', '.join(app.processes)})",
+        need,
+        f"the app has {there} on this host, and its server needs some of them",
+        f"less than {there}",
+        f"lower `{key}` or `instances` of its processes, give the app a larger share or the host more",
+    )
+
+
+def above_budget(app: App, forced: object, budget: int, reason: str) -> PlanError:
+    """The declared MemoryMax is above what a generation may use (MiB)."""
+    return PlanError(
+        app.name,
+        "settings.memory_max_mib",
+        forced,
+        f"a generation may use {budget} MiB: {reason}",
+        f"at most {budget}",
+        "lower settings.memory_max_mib, give the app a larger share or the host more memory",
+    )
+
+
+def above_host_files(app: App, forced: object, allowed: int) -> PlanError:
+    """More open files are declared than the host allows a process."""
+    return PlanError(
+        app.name,
+        "settings.limit_nofile",
+        forced,
+        f"the host allows {allowed} open files",
+        f"at most {allowed}",
+        "lower it, or raise fs.nr_open and DefaultLimitNOFILE on the host",
+    )
+
+
+def no_override(app: App, name: str, value: object, overrides: Sequence[str]) -> PlanError:
+    """A setting is declared that a plan has not."""
+    return PlanError(
+        app.name,
+        f"settings.{name}",
+        value,
+        "that is no setting that can be overridden",
+        ", ".join(overrides),
+        f"remove settings.{name}" + ("; set worker_class on the app" if name == "worker_class" else ""),
+    )
+
+
+def asked_too_much(named: Mapping[str, float], others: Sequence[str], key: str, total: str) -> PlanError:
+    """The error of apps that together name more of a host than it has, or leave the others nothing."""
+    first = next(iter(named))
+    need = "and something must be left for " + ", ".join(others) if others else "that is more than there is"
+    return PlanError(
+        first,
+        f"share.{key}",
+        number(named[first]),
+        f"the apps of this host ask for {number(sum(named.values()))} of {total}, {need}",
+        f"together {'less than' if others else 'at most'} {total}",
+        f"lower share.{key}, or use share.weight",
+    )
 
 
 def no_worker_fits(inputs: Inputs, memory: WorkerMemory) -> PlanError:

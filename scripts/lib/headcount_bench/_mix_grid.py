@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import random
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
@@ -310,11 +310,11 @@ def within(latencies_ms: Sequence[Sequence[float]], alone_ms: Sequence[float]) -
 
 
 def foreign(final: Sequence[Mapping[str, Any]]) -> float:
-    """The share of the server's CPUs that went to other work: the middle of a contender's runs, the most of all those
-    that ran in every round."""
-    most = max(len(entry["runs"]) for entry in final)
-    near = [entry["runs"] for entry in final if len(entry["runs"]) == most]
-    return round(max(statistics.median(float(run["foreign"]) for run in runs) for runs in near), 3)
+    """The share of the server's CPUs that went to other work: the mean of a contender's runs, the most of all those
+    that ran in more than one round."""
+    runs = [entry["runs"] for entry in final]
+    near = [mine for mine in runs if len(mine) > 1] or runs
+    return round(max(statistics.fmean(float(run["foreign"]) for run in mine) for mine in near), 3)
 
 
 CLOSE: Final = 1.25
@@ -322,23 +322,25 @@ CLOSE: Final = 1.25
 kind of request asked for some fifty times its p95 differs by a tenth from run to run."""
 
 
-def undecided(slowdowns: Mapping[Contender, float], plans: Sequence[str]) -> list[Contender]:
+def undecided(
+    slowdowns: Mapping[Contender, float], plans: Sequence[str], fits: Collection[Contender]
+) -> list[Contender]:
     """Who goes on after the rounds of a final, of those that ran in all: nobody, unless a rule of thumb is too close to
-    the weighed plan to call; then that, the `plans` (roles), and what is as close to the best."""
-    weighed = next((slowdown for one, slowdown in slowdowns.items() if WEIGHED in one.roles), math.inf)
-    close = [
-        one
-        for one, slowdown in slowdowns.items()
-        if set(one.roles) & set(RULES) and WEIGHED not in one.roles and weighed / CLOSE <= slowdown <= weighed * CLOSE
-    ]
-    if not close or not math.isfinite(weighed):
+    the weighed plan to call; then that, the `plans` (roles), and what is as close to the best. `fits`: those within the
+    memory; of the others only plans go on."""
+    close = _close_rules({one: slowdown for one, slowdown in slowdowns.items() if one in fits or WEIGHED in one.roles})
+    if not close:
         return []
-    least = min(slowdowns.values())
-    return [
-        one
-        for one, slowdown in slowdowns.items()
-        if one in close or set(one.roles) & set(plans) or slowdown <= CLOSE * least
-    ]
+    most = CLOSE * min(slowdown for one, slowdown in slowdowns.items() if one in fits)
+    going_on = {one for one in fits if slowdowns.get(one, math.inf) <= most} | close
+    return [one for one in slowdowns if one in going_on or set(one.roles) & set(plans)]
+
+
+def _close_rules(slowdowns: Mapping[Contender, float]) -> set[Contender]:
+    """The rules of thumb that are too close to the weighed plan to call."""
+    weighed = next((slowdown for one, slowdown in slowdowns.items() if WEIGHED in one.roles), math.inf)
+    rules = {one for one in slowdowns if set(one.roles) & set(RULES) and WEIGHED not in one.roles}
+    return {one for one in rules if math.isfinite(weighed) and weighed / CLOSE <= slowdowns[one] <= weighed * CLOSE}
 
 
 SCREENED: Final = 8

@@ -35,7 +35,8 @@ class Row:
     """A contender of a cell's final: the figures of all of its runs together, and against the best.
 
     `slowdown`: the largest p95 slowdown of a kind; `ratio`: to the least found, over the rounds that both ran in;
-    `goodput`: answers within the limit of their kind, a second.
+    `goodput`: answers within the limit of their kind, a second. `ahead`: the weighed plan's slowdown to this one's,
+    over the rounds that both ran in; above 1 this one is ahead of the plan.
     """
 
     config: str
@@ -48,10 +49,11 @@ class Row:
     memory_mib: float
     over_memory: bool
     rounds: int
+    ahead: float
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what is infinite is null."""
-        figures = ("slowdown", "ratio", "goodput", "goodput_ratio", "memory_mib")
+        figures = ("slowdown", "ratio", "goodput", "goodput_ratio", "memory_mib", "ahead")
         return {
             **{key: getattr(self, key) for key in ("config", "over_memory", "rounds")},
             **{key: mix.plain_number(getattr(self, key)) for key in figures},
@@ -132,6 +134,9 @@ class _Compared:
         """A contender beside the best in the same rounds."""
         entry, rounds = self.entries[place], len(self.runs[place])
         base = self.worst(best, rounds)
+        weighed = next(at for at, one in enumerate(self.entries) if grid.WEIGHED in one["roles"])
+        both = min(rounds, len(self.runs[weighed]))
+        own = self.worst(place, both)
         return Row(
             config=entry["config"],
             roles=tuple(entry["roles"]),
@@ -143,6 +148,7 @@ class _Compared:
             memory_mib=self.memory(place),
             over_memory=self.memory(place) > self.budget_mib,
             rounds=rounds,
+            ahead=self.worst(weighed, both) / own if math.isfinite(own) else 0.0,
         )
 
 
@@ -196,7 +202,7 @@ def shortfalls(found: Found, stated: Stated = STATED) -> list[str]:
             short.append(f"{name} {row.memory_mib:.0f} MiB, more than the budget of {found.value['budget_mib']:.0f}")
     for rule in grid.RULES:
         row = found.role(rule)
-        if not row.over_memory and weighed.ratio > row.ratio and row is not weighed:
+        if not row.over_memory and row.ahead > 1.0:
             short.append(f"after weighing worse than {rule} ({weighed.slowdown:.1f}, {row.config} {row.slowdown:.1f})")
     return short
 

@@ -168,7 +168,7 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
     began = time.monotonic()
     field = [contender for contender in grid.contenders(leaders, named) if cell.inputs["twin"] or not _twin(contender)]
-    final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]))
+    final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]), budget)
     return {
         "rate": task.rate,
         "budget_mib": budget,
@@ -261,7 +261,9 @@ class _Task:
                 runs[config] = [run]
         return runs
 
-    def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
+    def final(
+        self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int, budget: float
+    ) -> list[dict[str, Any]]:
         """Every contender in every round with the round's own arrivals, there and back again; those that are too close
         to a rule of thumb to call in as many more."""
         servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
@@ -269,7 +271,7 @@ class _Task:
         try:
             servers[False].ready(contender.config for contender in itertools.filterfalse(_twin, field))
             servers[True].ready(contender.config for contender in filter(_twin, field))
-            self._rounds(servers, field, runs, walls, rounds)
+            self._rounds(servers, field, runs, walls, rounds, budget)
         finally:
             for each in servers.values():
                 each.close()
@@ -285,7 +287,7 @@ class _Task:
 
     def _rounds(
         self, servers: Mapping[bool, _mix_run.Servers], field: Sequence[grid.Contender],
-        runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int,
+        runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int, budget: float,
     ) -> None:  # fmt: skip
         """Fill `runs`: so many rounds of the field, and as many of those that are undecided then."""
         going_on = list(field)
@@ -293,15 +295,22 @@ class _Task:
             due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
             best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
             if number == rounds:
-                now = {one: self._worst(mine, walls) for one, mine in runs.items() if len(mine) == rounds}
-                going_on = mix.undecided(now, PLANS)
+                going_on = self._undecided(runs, walls, rounds, budget)
             for contender in going_on if number % 2 == 0 else going_on[::-1]:
                 mine = runs[contender]
-                if mine and self._worst(mine, walls) > _behind(contender) * best:
+                if mine and number < rounds and self._worst(mine, walls) > _behind(contender) * best:
                     continue
                 mine.append(
                     self._run(servers[_twin(contender)], contender.config, due, memory=number == 0, careful=True)
                 )
+
+    def _undecided(
+        self, runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int, budget: float
+    ) -> list[grid.Contender]:
+        """Who goes on after the rounds of the field."""
+        near = {one: mine for one, mine in runs.items() if len(mine) == rounds}
+        fits = {one for one, mine in near.items() if max(run.memory_mib for run in mine) <= budget}
+        return mix.undecided({one: self._worst(mine, walls) for one, mine in near.items()}, PLANS, fits)
 
     def _run(
         self, servers: _mix_run.Servers, config: grid.Config, due: mix.Schedule, memory: bool, careful: bool = False

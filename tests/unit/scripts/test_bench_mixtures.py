@@ -409,11 +409,21 @@ def test_a_rule_that_is_too_close_to_call_goes_on_with_the_plans_and_the_best() 
 
     best, weighed, rule, far, other = of(7), of(6, grid.WEIGHED), of(5, "2n+1"), of(3, "debops"), of(14, grid.DECLARED)
     found = {best: 2.2, weighed: 2.7, rule: 2.3, far: 5.0, other: 6.0}
-    assert mix.undecided(found, (grid.WEIGHED, grid.DECLARED)) == [best, weighed, rule, other]
-    assert mix.undecided({**found, rule: 3.3}, (grid.WEIGHED,)) == [best, weighed, rule]
-    assert mix.undecided({**found, rule: 3.5}, (grid.WEIGHED,)) == []  # clearly behind
-    assert mix.undecided({**found, rule: 2.0}, (grid.WEIGHED,)) == []  # clearly ahead
-    assert mix.undecided({one: value for one, value in found.items() if one is not weighed}, ()) == []
+    plans, fits = (grid.WEIGHED, grid.DECLARED), list(found)
+    assert mix.undecided(found, plans, fits) == [best, weighed, rule, other]
+    assert mix.undecided({**found, rule: 3.3}, (grid.WEIGHED,), fits) == [best, weighed, rule]
+    assert mix.undecided({**found, rule: 3.5}, (grid.WEIGHED,), fits) == []  # clearly behind
+    assert mix.undecided({**found, rule: 2.0}, (grid.WEIGHED,), fits) == []  # clearly ahead
+    assert mix.undecided({one: value for one, value in found.items() if one is not weighed}, (), fits) == []
+    assert mix.undecided(found, plans, [best, weighed, far, other]) == []  # the rule takes too much memory
+    assert mix.undecided(found, plans, [weighed, rule, far, other]) == [weighed, rule, other]  # the best does
+
+
+def test_a_rule_is_ahead_of_the_plan_over_the_rounds_that_both_ran_in() -> None:
+    rounds = {"ours": [_run(15, 900), _run(15, 900), _run(30, 900), _run(30, 900)], "sync 5": [_run(16, 900)] * 2}
+    found = _mix_report.found_of(_cell(), _value(**rounds))
+    assert found.role("2n+1").ahead == pytest.approx(15 / 16)  # and not 30 / 16
+    assert not any("2n+1" in sentence for sentence in found.short)
 
 
 def test_the_best_fits_in_the_memory() -> None:

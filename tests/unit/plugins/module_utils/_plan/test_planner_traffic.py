@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan.types import share
-from test_planner import facts, plan, shape, shop
+from test_planner import facts, plan, shape, shop, weighed
 
 
 def of_paths(*paths: tuple[str, float, float, float], **more: Any) -> dict[str, Any]:
@@ -34,36 +34,72 @@ def test_clients_that_idle_are_named_where_the_threads_are_for_them() -> None:
     assert "2 that compute and up to 48 more, for clients that are slow or idle" in found.settings["threads"].reason
 
 
+EXPORT = (("/page", 99, 5, 0), ("/export", 1, 40_000, 0))
+
+
 @pytest.mark.parametrize(
-    ("paths", "seconds", "words"),
+    ("paths", "seconds", "graceful", "words"),
     [
-        ((("/page", 99, 5, 0), ("/export", 1, 40_000, 0)), 400, "ten times the 40000 ms of CPU of /export"),
-        ((("/page", 99.8, 5, 0), ("/export", 0.2, 12_000, 0)), 120, "ten times the 12000 ms of CPU of /export"),
+        (EXPORT, 400, 400, "ten times the 40000 ms of CPU of /export"),
+        ((("/page", 99.8, 5, 0), ("/export", 0.2, 12_000, 0)), 120, 120, "ten times the 12000 ms of CPU of /export"),
+        # it holds up no heartbeat, but may end while its worker stops
         (
-            (("/page", 99.9, 5, 5), ("/stream", 0.1, 5, 600_000)),
-            1810,
-            "ten times the 5 ms of CPU of /stream (declared) and 3 times its 600000 ms of waiting",
+            (("/page", 99.9, 5, 5), ("/slow", 0.1, 5, 60_000)),
+            30,
+            190,
+            "ten times the 5 ms of CPU of /slow (declared) and 3 times its 60000 ms of waiting",
         ),
-        ((("/page", 95, 5, 0), ("/report", 5, 300, 0)), 30, "Gunicorn's default"),
+        ((("/page", 99.9, 5, 5), ("/stream", 0.1, 5, 3_600_000)), 40, 600, "at most 600 s"),
+        ((("/page", 95, 5, 0), ("/report", 5, 300, 0)), 30, 30, "the longest request"),
     ],
 )
-def test_the_slowest_path_has_its_time(paths: Any, seconds: int, words: str) -> None:
+def test_the_slowest_path_has_its_time(paths: Any, seconds: int, graceful: int, words: str) -> None:
     found = plan(facts(2, 8192), of_paths(*paths, buffering_proxy=True, rate=4))
-    assert (found.value("timeout"), found.value("graceful_timeout")) == (seconds, seconds)
-    assert words in found.settings["timeout"].reason
+    assert (found.value("timeout"), found.value("graceful_timeout")) == (seconds, graceful)
+    assert words in found.settings["timeout"].reason + found.settings["graceful_timeout"].reason
 
 
-@pytest.mark.parametrize(("cores", "least"), [(2, 6), (8, 23), (16, 48), (17, 48), (24, 65), (64, 160)])
-def test_many_workers_have_a_quarter_more_threads_than_are_wanted_and_no_more(cores: float, least: int) -> None:
-    found = plan(facts(cores, 131_072), of_paths(*PARTNER, buffering_proxy=True, rate=50 * cores))
+def test_a_weigh_that_was_refused_a_slow_path_does_not_shrink_its_time() -> None:
+    seen = {"weight": 99, "cpu_ms": 5.0, "cpu_sd_ms": 0.1, "wait_ms": 0.0, "wait_sd_ms": 0.0}
+    paths = [{"path": "/page", "requests": 50, **seen}, {"path": "/export", "requests": 0, **seen, "weight": 1}]
+    measured = weighed(cpu_ms=5.0, wall_ms=5.0, paths=paths)
+    found = plan(facts(2, 8192), of_paths(*EXPORT, buffering_proxy=True, rate=4), measured)
+    assert (found.value("timeout"), found.value("graceful_timeout")) == (400, 400)
+
+
+@pytest.mark.parametrize(
+    ("cores", "proxy", "rate", "workers"),
+    [(2, True, 100, 6), (8, True, 400, 24), (16, True, 800, 48), (17, True, 850, 51), (64, True, 3200, 192)],
+)
+def test_many_workers_have_little_more_threads_than_are_wanted(
+    cores: float, proxy: bool, rate: float, workers: int
+) -> None:
+    found = plan(facts(cores, 131_072), of_paths(*PARTNER, buffering_proxy=proxy, rate=rate))
+    assert (found.value("worker_class"), found.value("workers")) == ("gthread", workers)
+    waiting = 3 * rate * 83.7 / 1000
+    wanted = waiting + 3 * waiting**0.5 + cores + 48
+    assert wanted <= found.slots <= 1.25 * wanted + workers
+
+
+@pytest.mark.parametrize("cores", [2, 15, 16, 24, 40])
+def test_rounding_never_costs_a_core_its_interpreter(cores: float) -> None:
+    found = plan(facts(cores, 65_536), of_paths(*REPORTS, buffering_proxy=False, rate=45 * cores))
     assert found.value("worker_class") == "gthread"
-    workers, threads = found.settings["workers"], found.settings["threads"]
-    assert least <= found.value("workers") <= max(6, 3 * cores)
-    wanted = next(int(limit.value) for limit in threads.limits if limit.name == threads.winner)
-    assert wanted <= found.value("threads") <= 1.25 * wanted + 1
-    if found.value("workers") < max(6, 3 * cores):
-        assert (workers.winner, workers.origin) == ("rounding", "derived")
-        assert "would hold fewer requests together" in workers.reason
+    assert found.value("workers") == cores + 1
+    assert found.slots <= 1.25 * (cores + 48) + cores + 1
+
+
+@pytest.mark.parametrize("cores", [1, 2, 3, 4, 8, 16])
+def test_few_requests_in_flight_on_many_cores_leave_an_event_loop_its_connections(cores: float) -> None:
+    alike = (("/a", 50, 8, 0), ("/b", 50, 8, 0))
+    found = plan(facts(cores, 4096), of_paths(*alike, buffering_proxy=True, concurrency=3))
+    assert found.value("worker_class") == "gevent"
+    assert found.value("worker_connections") >= 64
+
+
+def test_slow_clients_cost_no_second_interpreter_where_a_request_holds_much() -> None:
+    app = shop(buffering_proxy=False, cpu_ms=20.0, wait_ms=0.0, rate=60, memory={"slot_mib": 4.0})
+    assert plan(facts(2, 512), app).value("workers") == 2
 
 
 def test_a_rate_bounds_threads_for_requests_that_wait_long() -> None:
@@ -112,6 +148,12 @@ def test_the_database_turns_processes_into_fewer_and_not_into_threads() -> None:
     assert "the database has connections for 5 requests at a time, and 11 are wanted" in found.warnings[0]
 
 
+def test_a_database_that_has_as_few_as_the_memory_is_not_said_to_be_the_reason() -> None:
+    app = of_paths(*REPORTS, buffering_proxy=True, rate=60, database={"max_connections": 14}, memory={"worker_mib": 57})
+    found = plan(facts(2, 1024), app)
+    assert not any("database" in warning for warning in found.warnings)
+
+
 def test_a_class_that_is_asked_for_and_has_requests_stand_in_a_line_is_warned_of() -> None:
     found = plan(facts(2, 2048), of_paths(*REPORTS, buffering_proxy=True, rate=60, worker_class="gevent"))
     assert found.value("worker_class") == "gevent"
@@ -121,6 +163,6 @@ def test_a_class_that_is_asked_for_and_has_requests_stand_in_a_line_is_warned_of
 
 
 def test_a_small_share_is_no_share_of_none() -> None:
-    assert [share(part) for part in (0.0, 0.001, 0.02, 0.5, 0.998, 1.0)] == [
-        *("0 %", "0.1 %", "2 %", "50 %", "99.8 %", "100 %")
+    assert [share(part) for part in (0.0, 1e-5, 0.001, 0.02, 0.5, 0.998, 0.9999, 1.0)] == [
+        *("0 %", "0.1 %", "0.1 %", "2 %", "50 %", "99.8 %", "99.9 %", "100 %")
     ]
