@@ -121,12 +121,19 @@ def _asked(app: App, inputs: Inputs, blocked: Mapping[str, str]) -> ClassChoice:
     warnings: tuple[str, ...] = ()
     if asked in blocked:
         warnings = (f"{inputs.app}: worker_class {asked} is declared, but {blocked[asked]}",)
-    elif asked in ("gevent", "eventlet") and inputs.mix.mixed and inputs.mix.origin != "assumed":
+    elif inputs.mix.mixed and inputs.mix.origin != "assumed" and _in_a_line(app, inputs):
         from .warned import in_a_line
 
         warnings = (in_a_line(inputs, asked),)
     reason = f"worker_class: {asked} is declared"
     return _choice(app, inputs, blocked, asked, "declared", reason, "override", warnings)
+
+
+def _in_a_line(app: App, inputs: Inputs) -> bool:
+    """Whether the declared class has requests compute one after the other."""
+    workers = app.settings.get("workers")
+    few = isinstance(workers, int) and 0 < workers <= whole_cores(inputs.allotment.cores)
+    return app.worker_class in ("gevent", "eventlet") or (app.worker_class == "sync" and few)
 
 
 def _of_mixed(app: App, inputs: Inputs, room: Room, blocked: Mapping[str, str]) -> ClassChoice | None:

@@ -22,7 +22,8 @@ def _of_concurrency(draft: Draft) -> str | None:
     if slots >= flight.value or (flight.origin == "assumed" and not declared):
         return None
     by_class = draft.choice.name == "sync" or draft.shape.slots_winner == "waiting"
-    if by_class and not declared:
+    asked = draft.choice.name == "sync" and draft.choice.origin == "override"
+    if by_class and not declared and not asked:
         return None
     limit = draft.shape.slots_winner
     if draft.choice.name == "sync":

@@ -428,6 +428,11 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
     where they are of the declared paths.
     """
     measured, warnings = _counted(app, measured)
+    if measured is not None and any(not path.requests for path in measured.paths):
+        from .unasked import completed
+
+        measured, told = completed(app, measured)
+        warnings += told
     mismatch = _contradiction(app, measured)
     timed = measured if measured is not None and measured.times_count else None
     warnings += [] if mismatch is None else [mismatch.sentence]

@@ -42,8 +42,7 @@ CROWD_DEVIATIONS: Final = 3.0
 """So many standard deviations above the mean: a Poisson number is above that once in 500 moments, however large."""
 
 ROUNDED_UP: Final = 1.25
-"""More workers round the slots of fewer up until these are so many times what is wanted. Else 48 workers that have no
-slot less than 47, than 46 ... have 960 where 316 are wanted."""
+"""More workers round the slots of fewer up until these are so many times what is wanted: else 48 have 960 for 316."""
 
 HEAVY_SLOT_MIB: Final = 1.0
 HEAVY_FACTOR: Final = 2.5

@@ -67,6 +67,47 @@ def test_a_weigh_that_was_refused_a_slow_path_does_not_shrink_its_time() -> None
     assert (found.value("timeout"), found.value("graceful_timeout")) == (400, 400)
 
 
+def seen(path: str, weight: float, requests: int = 50, cpu_ms: float = 3.0) -> dict[str, Any]:
+    """What the weigh tells of one path; nothing where it got no good answer."""
+    zero = {"cpu_sd_ms": 0.1, "wait_ms": 0.0, "wait_sd_ms": 0.0}
+    return {"path": path, "weight": weight, "requests": requests, "cpu_ms": cpu_ms if requests else 0.0, **zero}
+
+
+def test_a_path_that_the_weigh_could_not_ask_counts_with_its_declared_times() -> None:
+    paths = (("/page", 87, 3, 0), ("/report", 3, 400, 0), ("/vip", 10, 2, 8000))
+    app = of_paths(*paths, buffering_proxy=True, rate=10)
+    told = [seen("/page", 87), seen("/report", 3, cpu_ms=400.0), seen("/vip", 10, 0)]
+    mean = (87 * 3.0 + 3 * 400.0) / 90
+    found = plan(facts(2, 2048), app, weighed(cpu_ms=mean, wall_ms=mean, paths=told))
+    assert found.value("worker_class") == "gthread"
+    assert found.slots >= 8 + 3 * 8**0.5  # Little: 10 a second, a tenth of which waits for 8 s
+    assert found.inputs["concurrency"]["value"] == pytest.approx(10 * 0.8149, rel=0.01)
+    assert any("/vip could not be weighed, and counts with what is declared of it" in one for one in found.warnings)
+    assert not any("correct the declaration" in one for one in found.warnings)
+
+
+def test_a_path_that_the_weigh_could_not_ask_and_nobody_declared_does_not_count() -> None:
+    app = shop(mix=None, load={"paths": [{"path": "/page", "weight": 90}, {"path": "/vip", "weight": 10}]})
+    with_it = plan(
+        facts(2, 2048), app, weighed(cpu_ms=3.0, wall_ms=3.0, paths=[seen("/page", 90), seen("/vip", 10, 0)])
+    )
+    without = plan(facts(2, 2048), app, weighed(cpu_ms=3.0, wall_ms=3.0, paths=[seen("/page", 90)]))
+    assert with_it.values() == without.values()
+
+
+def test_sync_that_is_asked_for_is_warned_of_where_a_rate_keeps_more_in_flight() -> None:
+    slow = (("/index", 97, 3, 0), ("/partner", 3, 2, 8000))
+    found = plan(facts(2, 1024), of_paths(*slow, buffering_proxy=True, rate=100, worker_class="sync"))
+    assert any("fewer than the 25 planned for" in warning for warning in found.warnings)
+
+
+@pytest.mark.parametrize(("settings", "told"), [({"workers": 2}, True), ({"workers": 8}, False), ({}, False)])
+def test_sync_with_a_worker_a_core_is_warned_of_over_long_requests(settings: dict[str, Any], told: bool) -> None:
+    app = of_paths(*REPORTS, buffering_proxy=True, rate=60, worker_class="sync", settings=settings)
+    found = plan(facts(2, 2048), app)
+    assert any("short requests stand in a line behind long ones" in one for one in found.warnings) is told
+
+
 @pytest.mark.parametrize(
     ("cores", "proxy", "rate", "workers"),
     [(2, True, 100, 6), (8, True, 400, 24), (16, True, 800, 48), (17, True, 850, 51), (64, True, 3200, 192)],
