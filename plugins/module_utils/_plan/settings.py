@@ -304,8 +304,7 @@ def _slowest(draft: Draft, waits: bool) -> tuple[float, str, str]:
     """The ms that the slowest kind of request may take, in which words, and their origin: ten times its CPU time, which
     it shares with others, and where that counts WAITS_WORSE times its waiting; at most SLOWEST_MOST_SECONDS.
 
-    Of those that are known, whether declared or weighed: a limit that ends requests does not shrink by a weigh that a
-    path was refused in, or had little to do in.
+    Of those that are declared or weighed: what ends requests does not shrink by a weigh that was refused a path.
     """
     spread, factor = draft.inputs.mix.spread, WAITS_WORSE if waits else 0.0
     known = [(kind, "declared") for kind in declared_kinds(draft.app.load.paths)]

@@ -295,8 +295,9 @@ def url(listen: str, address: str, prefix: str = "") -> str:
 
 
 def _beside(row: Row) -> list[str]:
-    """What the verdict on an app tells beside its cause: what decides nothing, and what was not compared."""
-    told = [words for words in row.get("told") or [] if words not in str(row.get("cause"))]
+    """What is told beside the cause: what decides nothing, and what was not weighed or compared."""
+    said = [*((row.get("measured") or {}).get("uncounted") or []), *(row.get("told") or [])]
+    told = [words for words in said if words not in str(row.get("cause"))]
     uncompared = row.get("uncompared")
     return [*told, *([f"not compared: {'; '.join(uncompared)}"] if uncompared else [])]
 

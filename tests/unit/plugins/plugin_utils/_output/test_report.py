@@ -342,6 +342,12 @@ def test_the_table() -> None:
     ]
 
 
+def test_a_path_that_did_not_count_in_the_weigh_is_told_of_what_was_tried() -> None:
+    said = "GET /vip answered 403 each time (5 requests), so the path does not count in the weigh: declare headers"
+    tried = {**PROMOTED, "measured": {**(PROMOTED.get("measured") or {}), "uncounted": [said]}}
+    assert f"web1: shop: {said}" in report.text((found := build(host("web1"), web1=tried)).rows, found.summary)
+
+
 def test_what_was_not_compared_is_told() -> None:
     verdict = {**VERDICT, "uncompared": ["CPU a request (users took 0.5 of a core)", "the latency of GET /rare (2)"]}
     found = build(web1={**PROMOTED, "verdict": verdict})
