@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from .._declaration.mixture import Spread, crowding
+from .._declaration.mixture import Spread
 from .inputs import Inputs
 from .types import COUNTLESS, Limit, number, up
 
@@ -31,9 +31,10 @@ threads for each core. A connection wakes every idle process, so that each proce
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
 SHARING_UNKNOWN: Final = 2
-"""The same where requests wait, are soon done all the same, and nobody knows whether they are alike. Where they are,
+"""The same where requests wait, are soon done, and nobody knows whether they are alike. Where they are,
 each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
-and at 152/s by three that take turns each ms (gevent: 177/s)."""
+and at 152/s by three that take turns each ms. At least so many where a person says that they are not, and not what they
+take."""
 
 SHARING_ONE_MORE: Final = 1
 """So many processes more than cores take shorter turns (HARD_IN_LINE), and are enough on a single core where requests
@@ -41,8 +42,7 @@ wait and may differ in nothing else: pages of 5 ms of which 5 % wait for a secon
 found with six, 1.6 with two (on two cores six took 2.4, three 3.2)."""
 
 CPU_RATIO: Final = 0.2
-"""Below this wait ratio sync wins: it is the first value where the calibration had gevent at or above sync in both
-figures."""
+"""Below this wait ratio sync wins: at it the calibration had gevent at or above sync in both figures."""
 
 SHARING_QUEUE: Final = 48
 """Beside the requests that wait and those that compute there is room for so many more. With the cores 90 % busy 28 and
@@ -60,14 +60,13 @@ at the third where nobody knows. At least and at most so many more than cores, a
 All workers are taken in C(n, load) x load^(workers - n) of the moments (M/M/n with sharing, whatever the sizes), and
 who comes then waits as in a line: the more requests differ, the more workers that is worth. Simulated with two cores at
 a load of 0.6: with C2 = 0.8 (4, 12 and 40 ms) 6 workers are within 5 % of any number, with C2 = 10 (5 % of 300 ms among
-5) 11, also where requests come in bursts. Surplus beyond that gains nothing, takes memory, and leaves each process
-colder."""
+5) 11, also where requests come in bursts. More gain nothing, take memory, and leave each process colder."""
 
 PATIENT_MS: Final = 15.0
 SHARING_PATIENT: Final = 6
 """Requests that take so long alone bear it that a connection wakes some processes more: with so many in all hardly ever
-two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7, 6.7 and 6.7 ms of CPU with two processes
-that take turns each ms, and three and six that do as Python's own 5 ms say."""
+two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7 ms of CPU each with two processes that
+take turns each ms, and with three and six that do as Python's own 5 ms say."""
 
 HARD_IN_LINE: Final = 10.0
 TURN_HARD_MS: Final = 0.5
@@ -146,14 +145,21 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     if each > 1 and (_hard(inputs) or (unknown and whole == 1)):
         why = "as requests wait and may be alike" if unknown else f"with turns of {number(TURN_HARD_MS)} ms"
         return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
-    if unknown and not _patient(inputs):
-        each = min(each, SHARING_UNKNOWN)
-    least = SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
+    each, least = _for_each_core(inputs, each, unknown)
     return max(each * whole, least), (
         f"{each} for each core{f', at least {least} in all' if least > 1 else ''}, as requests take"
         f" {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
         " evenly than an interpreter does, but each connection wakes every process"
     )
+
+
+def _for_each_core(inputs: Inputs, each: int, unknown: bool) -> tuple[int, int]:
+    """Processes for each core, `each` by the CPU time, and the least number in all."""
+    if unknown and not _patient(inputs):
+        each = min(each, SHARING_UNKNOWN)
+    elif inputs.mix.origin == "declared" and not inputs.times_known:
+        each = max(each, SHARING_UNKNOWN)
+    return each, SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
 
 
 def _hard(inputs: Inputs) -> bool:
@@ -217,6 +223,8 @@ def sync_need(inputs: Inputs) -> SyncNeed:
     least, most = whole + SYNC_SURPLUS[0], min(SYNC_MOST * whole, whole + SYNC_SURPLUS[1])
     spread = waiting_kinds(inputs)
     if spread is None:
+        from .waits import surplus
+
         asked = whole + surplus(whole, load, in_line, shared)
         enough, short = True, asked > most
         tail = f"{why}, in a line {number(round(in_line, 1))} times as long as alone"
@@ -243,14 +251,6 @@ def waiting_kinds(inputs: Inputs) -> Spread | None:
     there at a time."""
     spread = inputs.mix.spread
     return spread if spread is not None and inputs.mix.waits and len(spread.kinds) > 1 else None
-
-
-def surplus(cores: int, load: float, in_line: float, shared: float) -> int:
-    """Workers of one request each beyond one a core, so that the mean wait for a free one is at most SYNC_LINE of what
-    the kind that suffers most takes while it shares the cores. `in_line`, `shared`: see Spread; 0 < load < 1."""
-    crowd = crowding(cores, load)
-    wait, enough = crowd * in_line, SYNC_LINE * (1.0 + crowd * shared)
-    return 0 if wait <= enough else up(math.log(enough / wait) / math.log(load))
 
 
 def sharing_slots(inputs: Inputs) -> Limit:

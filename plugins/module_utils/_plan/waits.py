@@ -13,7 +13,7 @@ from typing import Final, Sequence
 from .._declaration.mixture import TIMELESS_MS, Kind, Spread, crowding, waiting_chance
 from .inputs import CPU_MS_MIN, Inputs
 from .sharing import SYNC_LINE, THREADS_MAX, WAITS_WORSE
-from .types import Limit, number
+from .types import Limit, number, up
 
 SYNC_PATIENCE: Final = WAITS_WORSE
 """Where requests wait, each holds its sync worker meanwhile. There are workers for waits that are so many times as long
@@ -49,6 +49,14 @@ def undeclared(inputs: Inputs, asked: int, crowd: int, words: str) -> Limit:
         "half of the threads that systemd lets a service of the app's part of the host have, unless concurrency is"
         f" declared, as {crowd} in flight would keep the cores busy: {words}",
     )
+
+
+def surplus(cores: int, load: float, in_line: float, shared: float) -> int:
+    """Workers of one request each beyond one a core, so that the mean wait for a free one is at most SYNC_LINE of what
+    the kind that suffers most takes while it shares the cores. `in_line`, `shared`: see Spread; 0 < load < 1."""
+    crowd = crowding(cores, load)
+    wait, enough = crowd * in_line, SYNC_LINE * (1.0 + crowd * shared)
+    return 0 if wait <= enough else up(math.log(enough / wait) / math.log(load))
 
 
 def with_waits(cores: int, load: float, spread: Spread, ratio: float, most: int) -> tuple[int, bool, str]:

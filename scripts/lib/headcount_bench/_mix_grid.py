@@ -15,6 +15,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.mixture import Kind as DeclaredKind
+from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.mixture import spread_of
+
 from ._plan_grid import RULES, WEIGHED, Config, Contender, Host
 
 Schedule = list[tuple[float, int]]
@@ -28,6 +31,9 @@ LIMIT_FACTOR: Final = 10.0
 
 TIMED: Final = "headcount, with times"
 """The role of what is planned from a declaration that also says what each path computes and waits."""
+
+UNSAID: Final = "headcount, mix not said"
+"""The role of what is planned where the declaration does not say whether requests are alike (`mix`)."""
 
 GEVENT_CONNECTIONS: Final = 256
 
@@ -68,6 +74,15 @@ class Traffic:
             wait = f" + {kind.wait_ms:g} ms wait" if kind.wait_ms else ""
             parts.append(f"{100 * kind.share:g} % {kind.cpu_ms:g} ms{wait}")
         return ", ".join(parts)
+
+    @property
+    def mix(self) -> str:
+        """As one declares it: whether requests take about the same CPU time, by the planner's own measure of that."""
+        kinds = [
+            DeclaredKind(kind.name, kind.share, kind.cpu_ms, kind.wait_ms, kind.cpu_ms**2, kind.wait_ms**2)
+            for kind in self.kinds
+        ]
+        return "mixed" if spread_of(kinds).mixed else "uniform"
 
     def mean(self, times: Sequence[float]) -> float:
         """The mean over the kinds of one figure for each."""
@@ -159,12 +174,22 @@ class Lengths:
     final: float
 
 
-def lengths_of(rate: float) -> Lengths:
+RARE_LEAST: Final = 12
+"""A run of the final has so many requests of the rarest kind, if that takes no more than FINAL_MOST seconds. Each run
+begins with an idle server: with exports of 600 ms among pages of 1.5, sync 5 on two cores takes 3.2 times the time
+alone in runs of 5 s, in which there are seven of them, and 5.3 times in runs of 15 s, sync 14 3.1 and 3.6 (simulated).
+"""
+
+FINAL_MOST: Final = 15.0
+
+
+def lengths_of(rate: float, traffic: Traffic) -> Lengths:
     """So long that there are enough requests of the rare kinds, within what a cell may take."""
+    rare = RARE_LEAST / (rate * min(kind.share for kind in traffic.kinds))
     return Lengths(
         simulated=min(12.0, max(6.0, 480.0 / rate)),
         screen=min(4.0, max(2.5, 120.0 / rate)),
-        final=min(7.0, max(5.0, 240.0 / rate)),
+        final=round(min(FINAL_MOST, max(min(7.0, max(5.0, 240.0 / rate)), rare)), 1),
     )
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from . import _mix_duel as duels
 from . import _mix_grid as mix
 from . import _mix_simulated as sim
 from . import _plan_grid as grid
@@ -36,7 +37,7 @@ class Row:
 
     `slowdown`: the largest p95 slowdown of a kind; `ratio`: to the least found, over the rounds that both ran in;
     `goodput`: answers within the limit of their kind, a second. `ahead`: the weighed plan's slowdown to this one's,
-    over the rounds that both ran in; above 1 this one is ahead of the plan.
+    over the rounds that both ran in; above 1 this one is ahead of the plan. `duel`: of a rule of thumb that is.
     """
 
     config: str
@@ -50,6 +51,7 @@ class Row:
     over_memory: bool
     rounds: int
     ahead: float
+    duel: duels.Duel | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what is infinite is null."""
@@ -59,6 +61,7 @@ class Row:
             **{key: mix.plain_number(getattr(self, key)) for key in figures},
             "roles": list(self.roles),
             "kinds": [kind.to_dict() for kind in self.kinds],
+            "duel": self.duel.to_dict() if self.duel else None,
         }
 
 
@@ -105,10 +108,18 @@ class _Compared:
     runs: Sequence[list[Run]]
 
     @classmethod
-    def of(cls, value: Mapping[str, Any]) -> _Compared:
-        entries = list(value["final"])
-        runs = [[Run.from_dict(run) for run in entry["runs"]] for entry in entries]
-        return cls(value["alone_ms"], value["budget_mib"], entries, runs)
+    def of(cls, final: Sequence[Mapping[str, Any]], alone_ms: Sequence[float], budget_mib: float) -> _Compared:
+        runs = [[Run.from_dict(run) for run in entry["runs"]] for entry in final]
+        return cls(alone_ms, budget_mib, final, runs)
+
+    def weighed(self) -> int:
+        return next(place for place, entry in enumerate(self.entries) if grid.WEIGHED in entry["roles"])
+
+    def ahead(self, place: int) -> float:
+        """The weighed plan's slowdown to that of another, over the rounds that both ran in."""
+        both = min(len(self.runs[place]), len(self.runs[self.weighed()]))
+        own = self.worst(place, both)
+        return self.worst(self.weighed(), both) / own if math.isfinite(own) else 0.0
 
     def memory(self, place: int) -> float:
         return max(run.memory_mib for run in self.runs[place])
@@ -134,9 +145,6 @@ class _Compared:
         """A contender beside the best in the same rounds."""
         entry, rounds = self.entries[place], len(self.runs[place])
         base = self.worst(best, rounds)
-        weighed = next(at for at, one in enumerate(self.entries) if grid.WEIGHED in one["roles"])
-        both = min(rounds, len(self.runs[weighed]))
-        own = self.worst(place, both)
         return Row(
             config=entry["config"],
             roles=tuple(entry["roles"]),
@@ -148,15 +156,43 @@ class _Compared:
             memory_mib=self.memory(place),
             over_memory=self.memory(place) > self.budget_mib,
             rounds=rounds,
-            ahead=self.worst(weighed, both) / own if math.isfinite(own) else 0.0,
+            ahead=self.ahead(place),
         )
+
+
+def ahead(
+    final: Sequence[Mapping[str, Any]], alone_ms: Sequence[float], budget_mib: float
+) -> dict[str, Mapping[str, Any]]:
+    """The rules of thumb within the memory that are ahead of the weighed plan in a final: settings by configuration."""
+    compared = _Compared.of(final, alone_ms, budget_mib)
+    return {
+        entry["config"]: entry["settings"]
+        for place, entry in enumerate(final)
+        if set(entry["roles"]) & set(grid.RULES)
+        and compared.memory(place) <= budget_mib
+        and compared.ahead(place) > 1.0
+    }
+
+
+def _duel(plain: Mapping[str, Any], alone_ms: Sequence[float]) -> duels.Duel:
+    """A duel by its runs."""
+    plan, rule = ([Run.from_dict(run) for run in plain[name]] for name in ("plan", "rule"))
+
+    def worst(runs: Sequence[Run]) -> float:
+        return mix.worst(mix.told(pooled(runs), alone_ms))
+
+    return duels.duel_of(
+        worst(plan), worst(rule), [(worst([mine]), worst([its])) for mine, its in zip(plan, rule, strict=True)]
+    )
 
 
 def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
     """A cell's result, compared."""
-    compared = _Compared.of(value)
+    compared = _Compared.of(value["final"], value["alone_ms"], value["budget_mib"])
     best = compared.best()
+    fought = {config: _duel(runs, value["alone_ms"]) for config, runs in value["duels"].items()}
     rows = [compared.row(place, best) for place in range(len(compared.entries))]
+    rows = [replace(row, duel=None if _is_twin(row) else fought.get(row.config)) for row in rows]
     host, traffic = grid.Host(**cell.inputs["host"]), mix.traffic_of(cell.inputs["traffic"])
     return Found(
         host=host,
@@ -170,9 +206,13 @@ def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
     )
 
 
+def _is_twin(row: Row) -> bool:
+    return grid.TWIN in row.roles
+
+
 def _noise(rows: Sequence[Row]) -> float:
     """How much the weighed plan's twin, which is the same, differs from it; nan where it cannot be told."""
-    twin = next((row for row in rows if grid.TWIN in row.roles), None)
+    twin = next(filter(_is_twin, rows), None)
     weighed = next(row for row in rows if grid.WEIGHED in row.roles)
     return twin.slowdown / weighed.slowdown if twin is not None and math.isfinite(weighed.slowdown) else math.nan
 
@@ -202,8 +242,8 @@ def shortfalls(found: Found, stated: Stated = STATED) -> list[str]:
             short.append(f"{name} {row.memory_mib:.0f} MiB, more than the budget of {found.value['budget_mib']:.0f}")
     for rule in grid.RULES:
         row = found.role(rule)
-        if not row.over_memory and row.ahead > 1.0:
-            short.append(f"after weighing worse than {rule} ({weighed.slowdown:.1f}, {row.config} {row.slowdown:.1f})")
+        if row.duel is not None and row.duel.worse:
+            short.append(f"after weighing worse than {rule} ({row.duel.plan:.1f}, {row.config} {row.duel.rule:.1f})")
     return short
 
 
@@ -266,13 +306,15 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
         f"{STATED.declared_goodput}, with the times of its paths and without; in no cell worse than a rule of thumb"
-        " that fits in the memory; within the memory.",
+        " that fits in the memory (by a duel where one was ahead in the final); within the memory.",
         f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
         f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. In every "
         f"third cell the weighed plan runs twice, on two servers: their slowdowns differed by {100 * same:.0f} % (in"
         " the middle).",
-        _simulation(found, calm),
         _short_list(found, calm),
+        _duels(found, calm),
+        _unsaid(found, calm),
+        _simulation(found, calm),
     ]
     for host in dict.fromkeys(entry.host for entry in found.values()):
         mine = {name: entry for name, entry in found.items() if entry.host == host}
@@ -304,9 +346,10 @@ HOW: Final = """\
   of which it is enough to know that it is worse: it is compared over the round that it ran. Where a rule of thumb is
   within 1.25 times of the weighed plan, ahead or behind, after both, they, the other plans and what is as close to the
   best run in two rounds more, and all four count.
-- Declared: the profile, the peak rate, the paths with their weights, and that a proxy buffers, as in production: the
-  generator is as well-behaved as one, and sends whole requests at once; no times. With times: also what each path
-  computes and waits. Weighed: as declared without times, finished with what the weigh measured. Without a proxy gthread
+- Declared: the profile, the peak rate, the paths with their weights, whether requests take about the same CPU time
+  (`mix`), and that a proxy buffers, as in production: the generator is as well-behaved as one, and sends whole requests
+  at once; no times. With times: instead of the mix, what each path computes and waits. Weighed: from the profile, the
+  rate and the paths with their weights alone, finished with what the weigh measured. Without a proxy gthread
   would be planned wherever requests are not alike. 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256
   MiB) sync. debops: n+1 sync. cloud run: gthread 1 x 8.
 - Memory: anonymous PSS of all processes and the pages of files once, after a run; not enforced, but what takes more
@@ -341,6 +384,55 @@ def _simulation(found: Mapping[str, Found], calm: Sequence[str]) -> str:
             ),
         ]
     )
+
+
+def _duels(found: Mapping[str, Found], calm: Sequence[str]) -> str:
+    """The rules of thumb that were ahead in a final, and what came of it."""
+    rows = []
+    for name in calm:
+        entry = found[name]
+        for row in entry.rows:
+            if row.duel is not None:
+                plan, told = entry.role(grid.WEIGHED), row.duel
+                final = f"{row.slowdown * row.ahead:.1f}, {row.slowdown:.1f}"
+                again = f"{told.plan:.1f}, {told.rule:.1f}"
+                rules = ", ".join(role for role in row.roles if role in grid.RULES)
+                cells = (name, plan.config, f"{row.config} ({rules})", final, again, f"{told.ratio:.2f}")
+                rows.append((*cells, duels.words(told), f"{told.chance:.2f}", "yes" if told.worse else "no"))
+    if not rows:
+        return ""
+    text = (
+        "A final has few of the rare requests, so the order of two equals in it is chance. A rule of thumb that came"
+        f" out ahead of the weighed plan meets it again, the two of them alone, in {duels.ROUNDS} rounds with other"
+        " arrivals, which alone decide. Chance: that rounds of two equals are as much in the rule's favour (Fisher's"
+        f" randomisation test). The plan is worse where its slowdown over all rounds is more than {duels.EQUAL:g} times"
+        f" the rule's, or more than the rule's with a chance of at most {duels.CHANCE:g}."
+    )
+    header = (
+        *("cell", "plan", "rule", "final: plan, rule", "duel: plan, rule", "ratio", "by rounds", "chance", "worse"),
+    )
+    return "\n\n".join(
+        ["## Beside a rule of thumb that came out ahead", text, markdown_table(header, rows, right=(5, 7))]
+    )
+
+
+def _unsaid(found: Mapping[str, Found], calm: Sequence[str]) -> str:
+    """What it costs not to say whether requests are alike."""
+    rows = []
+    for name in calm:
+        declared, unsaid = found[name].role(grid.DECLARED), found[name].role(mix.UNSAID)
+        if unsaid.config != declared.config:
+            said = found[name].traffic.mix
+            rows.append((name, said, declared.config, _multiple(declared), unsaid.config, _multiple(unsaid)))
+    if not rows:
+        return ""
+    text = (
+        "Nothing is stated of a declaration that says the profile, the rate and the weights of its paths, and not"
+        " whether requests are alike (`mix`): they are taken not to be, as those of web applications are. Where that"
+        " plans something else:"
+    )
+    header = ("cell", "mix", "declared with it", "times", "without it", "times")
+    return "\n\n".join(["## Without a word on the mix", text, markdown_table(header, rows, right=(3, 5))])
 
 
 def _short_list(found: Mapping[str, Found], calm: Sequence[str]) -> str:

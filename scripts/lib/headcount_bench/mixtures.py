@@ -5,7 +5,7 @@
 A grid of hosts, mixtures of requests, loads and arrivals (Poisson, bursts). Open loop: the schedule of arrivals is
 fixed before a run and the same for every configuration. In every cell every shape of the search is simulated as a
 queue, the most promising ones run for real, and the best of them, Headcount's plans and the rules meet in a final: in
-turn, there and back again.
+turn, there and back again. A rule of thumb that is ahead of the weighed plan then meets it in a duel.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration im
 from ansible_collections.headcount.gunicorn.plugins.module_utils._plan import planner
 from headcount_scripts.console import ScriptError
 
+from . import _mix_duel, _mix_report, _mix_run, _serving
 from . import _mix_grid as mix
-from . import _mix_report, _mix_run, _serving
 from . import _mix_simulated as sim
 from . import _plan_grid as grid
 from . import plan as plan_bench
@@ -33,7 +33,7 @@ from ._common import Bench, Cell, Report
 
 MINUTES = 90.0
 QUICK_MINUTES = 6.0
-VERSION: Final = 4
+VERSION: Final = 5
 SEARCH_VERSION: Final = 2
 ROUNDS, QUICK_ROUNDS = 2, 2
 TIMEOUT_SECONDS: Final = 8.0
@@ -46,7 +46,11 @@ the others (the second), of which it is enough to know that they are worse."""
 TWIN_EVERY: Final = 3
 """In each so manieth cell the weighed plan runs twice, on two servers: what differs between them is chance."""
 
-PLANS: Final = (grid.DECLARED, mix.TIMED, grid.WEIGHED, grid.TWIN)
+PLANS: Final = (grid.DECLARED, mix.UNSAID, mix.TIMED, grid.WEIGHED, grid.TWIN)
+
+SAID: Final = "whether requests are alike"
+NOTHING: Final = "nothing of the mix"
+TIMES: Final = "the times of its paths"
 
 PRELOAD_MIB: Final = 2048
 """On hosts with this memory it is no limit: the search may start its servers quickly, with a preloaded app."""
@@ -62,30 +66,32 @@ def cells(quick: bool) -> list[Cell]:
             "load": load,
             "arrivals": arrivals,
         }
-        chosen, timed = (
-            _settled(declared_plan(grid.HOSTS[host], mix.TRAFFIC[traffic], load, times)) for times in (False, True)
-        )
+        planned = {
+            name: _settled(declared_plan(grid.HOSTS[host], mix.TRAFFIC[traffic], load, said)).settings()
+            for name, said in (("planner", SAID), ("unsaid", NOTHING), ("timed", TIMES))
+        }
         rounds = QUICK_ROUNDS if quick else ROUNDS
         found.append(
             Cell(
                 f"{host}/{traffic}/{load:g}/{arrivals}",
                 {
                     **{"version": VERSION, **inputs, "rounds": rounds, "twin": place % TWIN_EVERY == 0},
-                    **{"planner": chosen.settings(), "timed": timed.settings()},
+                    **planned,
                 },
             )
         )
     return found
 
 
-def app_of(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = False) -> dict[str, Any]:
-    """The declaration of somebody who knows the profile, the peak rate and the paths with their weights. `times`: also
-    what each path computes and waits, without what Gunicorn and Flask add."""
+def app_of(host: grid.Host, traffic: mix.Traffic, load: float, said: str = SAID) -> dict[str, Any]:
+    """The declaration of somebody who knows the profile, the peak rate and the paths with their weights, and by `said`
+    whether requests are alike, or nothing of that, or what each path computes and waits, without what Gunicorn and
+    Flask add."""
     rate = mix.rate_of(traffic, host.cores, load)
     paths = [
         {
             **{"path": kind.path, "weight": 100 * kind.share},
-            **({"cpu_ms": kind.cpu_ms, "wait_ms": kind.wait_ms} if times else {}),
+            **({"cpu_ms": kind.cpu_ms, "wait_ms": kind.wait_ms} if said == TIMES else {}),
         }
         for kind in traffic.kinds
     ]
@@ -101,6 +107,7 @@ def app_of(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = Fal
                 "health": {"path": _serving.HEALTH},
                 "load": {"paths": paths},
                 "buffering_proxy": True,
+                **({"mix": traffic.mix} if said == SAID else {}),
             }
         ],
         "bench",
@@ -110,9 +117,9 @@ def app_of(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = Fal
     return dict(apps[0])
 
 
-def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float, times: bool = False) -> planner.Plan:
-    """Headcount's plan from the declaration alone, without or with the `times` of its paths."""
-    return plan_bench.plan_of(host, app_of(host, traffic, load, times), None)
+def declared_plan(host: grid.Host, traffic: mix.Traffic, load: float, said: str = SAID) -> planner.Plan:
+    """Headcount's plan from the declaration alone; `said`: as of app_of()."""
+    return plan_bench.plan_of(host, app_of(host, traffic, load, said), None)
 
 
 def _settled(plan: planner.Plan) -> grid.Config:
@@ -149,7 +156,8 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     host = grid.Host(**cell.inputs["host"])
     task = _Task(host, mix.traffic_of(cell.inputs["traffic"]), float(cell.inputs["load"]),
                  str(cell.inputs["arrivals"]), tuple(cpus), tuple(load_cpus))  # fmt: skip
-    app, declared = app_of(host, task.traffic, task.load), declared_plan(host, task.traffic, task.load)
+    app = app_of(host, task.traffic, task.load, NOTHING)
+    declared = plan_bench.plan_of(host, app, None)
     budget = float(declared.value("memory_max_mib")) * float(app["limits"]["memory_percent"]) / 100
     kept = {"version": SEARCH_VERSION, "budget": budget}
     search = Cell(cell.name, {**{key: cell.inputs[key] for key in ("host", "traffic", "load", "arrivals")}, **kept})
@@ -161,14 +169,17 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     finished = plan_bench.plan_of(host, app, weighed)
     named = {
         **mix.rules(host),
-        grid.DECLARED: _settled(declared),
-        mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, times=True)),
+        grid.DECLARED: _settled(declared_plan(host, task.traffic, task.load)),
+        mix.UNSAID: _settled(declared),
+        mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, TIMES)),
         grid.WEIGHED: _settled(finished),
     }
     leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
     began = time.monotonic()
     field = [contender for contender in grid.contenders(leaders, named) if cell.inputs["twin"] or not _twin(contender)]
     final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]), budget)
+    ahead = _mix_report.ahead(final, found["alone_ms"], budget)
+    duels = {name: task.duel(named[grid.WEIGHED], grid.Config.from_settings(rule)) for name, rule in ahead.items()}
     return {
         "rate": task.rate,
         "budget_mib": budget,
@@ -178,7 +189,8 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
         "weighed_warnings": list(finished.warnings),
         "search": {key: found[key] for key in ("simulated", "screened", "not_tried", "seconds", "took")},
         "final": final,
-        "final_seconds": mix.lengths_of(task.rate).final,
+        "duels": duels,
+        "final_seconds": task.lengths.final,
         "final_took": round(time.monotonic() - began, 1),
         "cpus": {"server": list(cpus), "load": list(load_cpus)},
     }
@@ -194,6 +206,7 @@ class _Task:
         self.host, self.traffic, self.load, self.arrivals = host, traffic, load, arrivals
         self.cpus, self.load_cpus = cpus, load_cpus
         self.rate = mix.rate_of(traffic, host.cores, load)
+        self.lengths = mix.lengths_of(self.rate, traffic)
 
     def due(self, seconds: float, seed: str) -> mix.Schedule:
         """The arrivals of one run."""
@@ -203,7 +216,7 @@ class _Task:
         """Every shape that is not sure to be too slow or too large is simulated; the promising ones run for real."""
         began = time.monotonic()
         servers = _mix_run.Servers(self.cpus, preload=self.host.memory_mib >= PRELOAD_MIB)
-        lengths = mix.lengths_of(self.rate)
+        lengths = self.lengths
         try:
             alone = _mix_run.alone(servers, self.traffic)
             walls, used = [one.wall_ms for one in alone], [one.cpu_ms for one in alone]
@@ -292,7 +305,7 @@ class _Task:
         """Fill `runs`: so many rounds of the field, and as many of those that are undecided then."""
         going_on = list(field)
         for number in range(2 * rounds):
-            due = self.due(mix.lengths_of(self.rate).final, f"final {number}")
+            due = self.due(self.lengths.final, f"final {number}")
             best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
             if number == rounds:
                 going_on = self._undecided(runs, walls, rounds, budget)
@@ -311,6 +324,21 @@ class _Task:
         near = {one: mine for one, mine in runs.items() if len(mine) == rounds}
         fits = {one for one, mine in near.items() if max(run.memory_mib for run in mine) <= budget}
         return mix.undecided({one: self._worst(mine, walls) for one, mine in near.items()}, PLANS, fits)
+
+    def duel(self, plan: grid.Config, rule: grid.Config) -> dict[str, list[dict[str, Any]]]:
+        """The runs of the weighed plan and of a rule of thumb, by round: see _mix_duel."""
+        servers = _mix_run.Servers(self.cpus, preload=False)
+        runs: dict[str, list[_mix_run.Run]] = {"plan": [], "rule": []}
+        both = {"plan": plan, "rule": rule}
+        try:
+            servers.ready(both.values())
+            for number in range(_mix_duel.ROUNDS):
+                due = self.due(self.lengths.final, f"duel {number}")
+                for name in list(both) if number % 2 == 0 else list(both)[::-1]:
+                    runs[name].append(self._run(servers, both[name], due, memory=False, careful=True))
+        finally:
+            servers.close()
+        return {name: [run.to_dict() for run in mine] for name, mine in runs.items()}
 
     def _run(
         self, servers: _mix_run.Servers, config: grid.Config, due: mix.Schedule, memory: bool, careful: bool = False

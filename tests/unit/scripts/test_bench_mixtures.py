@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headcount_bench import _mix_client, _mix_report, _queue, mixtures
+from headcount_bench import _mix_client, _mix_duel, _mix_report, _queue, mixtures
 from headcount_bench import _mix_grid as mix
 from headcount_bench import _mix_simulated as sim
 from headcount_bench import _plan_grid as grid
@@ -268,6 +268,30 @@ def test_cells_are_planned_from_the_profile_and_the_rate() -> None:
     assert mixtures.app_of(grid.HOSTS["2c"], REPORT, 0.6)["rate"] == pytest.approx(59.0)
 
 
+def test_a_declaration_says_whether_requests_are_alike_or_nothing_of_it_or_what_they_take() -> None:
+    host, stalled = grid.HOSTS["2c"], mix.TRAFFIC["stalled"]
+    said, silent, timed = (
+        mixtures.app_of(host, stalled, 0.6, which) for which in (mixtures.SAID, mixtures.NOTHING, mixtures.TIMES)
+    )
+    assert (said["mix"], silent["mix"], timed["mix"]) == ("uniform", None, None)
+    assert [path.get("cpu_ms") for path in said["load"]["paths"]] == [None, None]
+    assert [path["cpu_ms"] for path in timed["load"]["paths"]] == [5, 1]
+    alike = {name for name, traffic in mix.TRAFFIC.items() if traffic.mix == "uniform"}
+    assert alike == {"alike", "stalled"}  # by what they compute
+    inputs = next(cell.inputs for cell in mixtures.cells(False) if cell.name == "2c/alike/0.6/poisson")
+    assert (inputs["planner"]["worker_class"], inputs["planner"]["workers"]) == ("sync", 2)
+    assert (inputs["unsaid"]["worker_class"], inputs["unsaid"]["workers"]) == ("sync", 14)
+
+
+def test_a_run_has_enough_of_the_rarest_kind_within_bounds() -> None:
+    for host, name, load, _ in mix.GRID:
+        traffic = mix.TRAFFIC[name]
+        rate = mix.rate_of(traffic, grid.HOSTS[host].cores, load)
+        seconds, rarest = mix.lengths_of(rate, traffic).final, min(kind.share for kind in traffic.kinds)
+        assert 5.0 <= seconds <= mix.FINAL_MOST
+        assert round(rate * seconds * rarest) >= mix.RARE_LEAST or seconds == mix.FINAL_MOST
+
+
 @pytest.mark.parametrize(
     ("cell", "planned"),
     [
@@ -291,7 +315,8 @@ def test_as_many_processes_as_the_mixture_asks_for(cell: tuple[str, str, float, 
     chosen = plan_bench.plan_of(host, {**app, "profile": None, "load": {**app["load"], "paths": paths}}, None)
     assert (chosen.value("worker_class"), chosen.value("workers")) == ("sync", planned)
     rate, n = mix.rate_of(traffic, host.cores, cell[2]), host.cores
-    due = [mix.schedule(traffic, rate, mix.lengths_of(rate).final, cell[3], f"final {number}") for number in range(3)]
+    seconds = mix.lengths_of(rate, traffic).final
+    due = [mix.schedule(traffic, rate, seconds, cell[3], f"final {number}") for number in range(3)]
     found = {
         count: sim.simulated(grid.Config("sync", count), host, traffic, due, own, own, n > 1).slowdown
         for count in {planned, n, 2 * n + 1, 16 * n}
@@ -311,8 +336,9 @@ def test_what_a_core_is_planned_for_waits_that_nobody_knows_is_bad_in_no_mixture
         own = [kind.cpu_ms + mix.OVERHEAD_MS for kind in traffic.kinds]
         alone = [cpu + kind.wait_ms for cpu, kind in zip(own, traffic.kinds, strict=True)]
         rate, n = mix.rate_of(traffic, host.cores, load), host.cores
-        due = [mix.schedule(traffic, rate, mix.lengths_of(rate).final, arrivals, f"final {turn}") for turn in range(3)]
-        chosen = grid.Config.from_settings(mixtures.declared_plan(host, traffic, load).values())
+        seconds = mix.lengths_of(rate, traffic).final
+        due = [mix.schedule(traffic, rate, seconds, arrivals, f"final {turn}") for turn in range(3)]
+        chosen = grid.Config.from_settings(mixtures.declared_plan(host, traffic, load, mixtures.NOTHING).values())
         others = [grid.Config("gevent", 2, 1, 64, 0), grid.Config("sync", 8), grid.Config("sync", 14)]
         found = {
             shape: sim.simulated(shape, host, traffic, due, own, alone, n > 1).slowdown for shape in (chosen, *others)
@@ -336,7 +362,7 @@ def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
     entries = {
         "gthread 6x4": (["search"], [_run(12, 900), _run(12, 900)]),
         "sync 12": ([mix.TIMED], [_run(16, 900), _run(16, 900)]),
-        "ours": ([grid.DECLARED, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
+        "ours": ([grid.DECLARED, mix.UNSAID, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
         "twin": ([grid.TWIN], [_run(13, 990), _run(13, 990)]),
         "sync 5": (["2n+1", "heroku"], [_run(90, 900)]),
         "others": (["debops", "cloud run"], [_run(200, 900)]),
@@ -348,7 +374,7 @@ def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
     ]
     return {
         **{"rate": 59.0, "budget_mib": 200.0, "alone_ms": [5.0, 300.0], "cpu_ms": [5.0, 300.0], "final_seconds": 2.0},
-        **{"weigh": {}, "search": {}, "final": final, "cpus": {"server": [1], "load": [0]}},
+        **{"weigh": {}, "search": {}, "final": final, "duels": {}, "cpus": {"server": [1], "load": [0]}},
     }
 
 
@@ -386,13 +412,6 @@ def test_a_cell_is_compared_by_its_worst_kind() -> None:
             ],
         ),
         (
-            {"ours": [_run(17, 900)] * 2, "sync 5": [_run(13, 900)] * 2},
-            [
-                "after weighing worse than 2n+1 (3.4, sync 5 3.0)",
-                "after weighing worse than heroku (3.4, sync 5 3.0)",
-            ],
-        ),
-        (
             {"ours": [_run(13, math.inf)] * 2},
             ["after weighing inf times the least slowdown (ours inf, gthread 6x4 3.0)"],
         ),
@@ -421,9 +440,60 @@ def test_a_rule_that_is_too_close_to_call_goes_on_with_the_plans_and_the_best() 
 
 def test_a_rule_is_ahead_of_the_plan_over_the_rounds_that_both_ran_in() -> None:
     rounds = {"ours": [_run(15, 900), _run(15, 900), _run(30, 900), _run(30, 900)], "sync 5": [_run(16, 900)] * 2}
-    found = _mix_report.found_of(_cell(), _value(**rounds))
-    assert found.role("2n+1").ahead == pytest.approx(15 / 16)  # and not 30 / 16
-    assert not any("2n+1" in sentence for sentence in found.short)
+    value = _value(**rounds)
+    assert _mix_report.found_of(_cell(), value).role("2n+1").ahead == pytest.approx(15 / 16)  # and not 30 / 16
+    assert _mix_report.ahead(value["final"], value["alone_ms"], value["budget_mib"]) == {}
+
+
+def test_a_rule_that_is_ahead_in_the_final_meets_the_plan_again_if_it_fits_in_the_memory() -> None:
+    rounds = {"ours": [_run(16, 900)] * 2, "sync 5": [_run(15, 900)] * 2, "others": [_run(15, 900, 300)] * 2}
+    value = _value(**rounds)
+    assert list(_mix_report.ahead(value["final"], value["alone_ms"], value["budget_mib"])) == ["sync 5"]
+
+
+def _duel(plan: list[float], rule: list[float]) -> dict[str, Any]:
+    return {"plan": [_run(one, 900) for one in plan], "rule": [_run(one, 900) for one in rule]}
+
+
+@pytest.mark.parametrize(
+    ("plan", "rule", "worse"),
+    [
+        ([16.0] * 12, [15.5] * 12, True),  # hardly, but in every round
+        ([16.0, 18.0] * 6, [18.0, 16.0] * 6, False),  # one here, the other there
+        ([16.0, 18.0] * 6, [15.0, 18.2] * 6, False),  # more often the rule, but over all rounds together the plan
+        ([16.0] * 11 + [60.0], [16.2] * 11 + [15.0], True),  # one bad round makes p95 of all together bad
+        ([16.0] * 12, [17.0] * 12, False),
+    ],
+    ids=["always", "in turn", "not over all", "one bad round", "never"],
+)
+def test_the_duel_decides_whether_the_plan_is_worse_than_a_rule(
+    plan: list[float], rule: list[float], worse: bool
+) -> None:
+    value = _value(**{"ours": [_run(17, 900)] * 2, "sync 5": [_run(15, 900)] * 2})
+    value["duels"] = {"sync 5": _duel(plan, rule)}
+    found = _mix_report.found_of(_cell(), value)
+    told = found.role("2n+1").duel
+    assert told is not None
+    assert told.worse is worse
+    assert any(sentence.startswith("after weighing worse than 2n+1 (") for sentence in found.short) is worse
+    assert any(sentence.startswith("after weighing worse than heroku (") for sentence in found.short) is worse
+    report = _mix_report.report([_cell()], {_cell().name: Result(_cell().name, _cell().key, value, 0.0, 1.0)})
+    assert "## Beside a rule of thumb that came out ahead" in report.markdown
+    assert f"| {told.chance:.2f} | {'yes' if worse else 'no'} |" in report.markdown
+    json.dumps(report.data, allow_nan=False)
+
+
+def test_the_chance_is_that_of_all_signs() -> None:
+    assert _mix_duel.chance_of([1.1, 1.2, 1.3]) == pytest.approx(1 / 8)
+    assert _mix_duel.chance_of([0.9]) == pytest.approx(1.0)
+    assert _mix_duel.chance_of([1.2, 1 / 1.1]) == pytest.approx(2 / 4)
+    assert _mix_duel.chance_of([1.0, 1.0]) == pytest.approx(1.0)
+    lost = _mix_duel.duel_of(math.inf, 3.0, [(math.inf, 3.0)] * 5)
+    assert lost.worse
+    assert lost.to_dict()["plan"] is None
+    other = _mix_duel.duel_of(3.0, math.inf, [(3.0, math.inf), (math.inf, math.inf)])
+    assert not other.worse
+    assert other.by_round == (0.0, 1.0)
 
 
 def test_the_best_fits_in_the_memory() -> None:

@@ -207,3 +207,37 @@ def test_a_small_share_is_no_share_of_none() -> None:
     assert [share(part) for part in (0.0, 1e-5, 0.001, 0.02, 0.5, 0.998, 0.9999, 1.0)] == [
         *("0 %", "0.1 %", "0.1 %", "2 %", "50 %", "99.8 %", "99.9 %", "100 %")
     ]
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ({"mix": "mixed"}, (4, 13)),  # long ones come among those that an io profile takes for soon done
+        ({"mix": None}, (2, 25)),  # nobody says so, and each process costs where they are soon done
+        ({"mix": "mixed", "cpu_ms": 0.7, "wait_ms": 50}, (2, 47)),
+    ],
+    ids=["said", "not said", "known to be short"],
+)
+def test_a_person_who_says_that_requests_differ_has_two_processes_a_core(
+    more: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    found = plan(facts(2, 8192), shop(profile="io", rate=179, **more))
+    assert shape(found)[:3] == ("gthread", *expected)
+
+
+@pytest.mark.parametrize(
+    ("more", "connections"),
+    [
+        ({}, 49),
+        ({"concurrency": 4}, 7),
+        ({"memory": {"slot_mib": 4}}, 8),
+        ({"cpu_ms": 5, "wait_ms": 20}, 8),
+    ],
+    ids=["nobody knows", "declared", "each holds much", "known"],
+)
+def test_little_memory_leaves_an_event_loop_connections_for_waits_that_nobody_knows(
+    more: dict[str, Any], connections: int
+) -> None:
+    """Eight are taken by what waits for a second in a twentieth of 111 requests a second."""
+    found = plan(facts(1, 256), shop(profile="mixed", rate=111, limits={"memory_percent": 80}, **more))
+    assert shape(found) == ("gevent", 1, 1, connections)
