@@ -238,6 +238,7 @@ def weigh(
     keeping(rest.uss_mib, grown)
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
     crowd = _crowd(replace(candidate, paths=solo.well(paths)), min(slots, CROWD_LIMIT), rest.uss_mib, room)
+    requests, solo = solo.answered + crowd.answered, solo.counted(paths)
     cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
     return {
         "worker_pss_mib": round(rest.pss_mib, 2),
@@ -252,7 +253,7 @@ def weigh(
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
         "paths": [path.to_dict() for path in solo.paths],
         "uncounted": _uncounted(solo, candidate.endings),
-        "requests": solo.answered + crowd.answered,
+        "requests": requests,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
@@ -368,6 +369,13 @@ class OnePath:
     """The same, of requests that broke off without an answer."""
     grown_mib: list[float] = field(default_factory=list)
     """By how much the worker grew with each request."""
+    statuses: set[int] = field(default_factory=set)
+    """Of its good answers."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether all that its `status` lets in are refusals (403), which take other times than what users get."""
+        return min(self.statuses, default=0) >= 400
 
     @property
     def name(self) -> str:
@@ -378,6 +386,11 @@ class OnePath:
         """What was wrong with its answers, where so many of its requests were under way as a worker ended: of those
         that is told."""
         return [*self.errors, *self.broken[ends:]]
+
+    def left_out(self) -> OnePath:
+        """The same as if its good answers had not been good ones."""
+        errors = [*self.errors, *[f"{self.name} answered {min(self.statuses)}"] * len(self.cpu_ms)]
+        return replace(self, cpu_ms=[], wait_ms=[], lost_ms=[], errors=errors)
 
     def to_dict(self) -> PathFigures:
         """As the generation keeps them."""
@@ -411,6 +424,14 @@ class Solo:
     def well(self, paths: Sequence[LoadPath]) -> list[LoadPath]:
         """Those of `paths`, which are in the same order, that answered well at all."""
         return [path for path, found in zip(paths, self.paths) if found.cpu_ms]
+
+    def counted(self, paths: Sequence[LoadPath]) -> Solo:
+        """Without the answers of `paths`, which are in the same order, that were all refused, and so tell nothing of
+        what users get, where that is declared and other paths are weighed."""
+        out = [said.cpu_ms is not None and found.refused for said, found in zip(paths, self.paths)]
+        if not any(found.cpu_ms and not left for found, left in zip(self.paths, out)):
+            return self
+        return replace(self, paths=[found.left_out() if left else found for found, left in zip(self.paths, out)])
 
     def mean(self, name: str) -> float:
         """The mean of cpu_ms, wait_ms or lost_ms over the paths that answered, by their weights."""
@@ -458,6 +479,7 @@ def _solo(candidate: _Candidate) -> Solo:
         if met:
             continue
         path.grown_mib.append(one.grown_mib)
+        path.statuses.add(one.answer.status)
         path.cpu_ms.append(one.cpu_ms)
         path.lost_ms.append(one.lost_ms)
         path.wait_ms.append(max(0.0, one.answer.elapsed_ms - one.cpu_ms - one.lost_ms))

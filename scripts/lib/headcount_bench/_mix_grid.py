@@ -32,9 +32,6 @@ LIMIT_FACTOR: Final = 10.0
 TIMED: Final = "headcount, with times"
 """The role of what is planned from a declaration that also says what each path computes and waits."""
 
-UNSAID: Final = "headcount, mix not said"
-"""The role of what is planned where the declaration does not say whether requests are alike (`mix`)."""
-
 GEVENT_CONNECTIONS: Final = 256
 
 SHORT_SWITCH_MS: Final = 0.5

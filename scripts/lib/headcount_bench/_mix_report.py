@@ -420,7 +420,7 @@ def _unsaid(found: Mapping[str, Found], calm: Sequence[str]) -> str:
     """What it costs not to say whether requests are alike."""
     rows = []
     for name in calm:
-        declared, unsaid = found[name].role(grid.DECLARED), found[name].role(mix.UNSAID)
+        declared, unsaid = found[name].role(grid.DECLARED), found[name].role(grid.UNSAID)
         if unsaid.config != declared.config:
             said = found[name].traffic.mix
             rows.append((name, said, declared.config, _multiple(declared), unsaid.config, _multiple(unsaid)))

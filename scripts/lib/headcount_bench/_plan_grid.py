@@ -31,6 +31,9 @@ DISTURBED: Final = 0.05
 """A cell proves nothing when others used more than this share of the server's CPUs during a contender's runs."""
 
 DECLARED: Final = "headcount, declared"
+UNSAID: Final = "headcount, mix not said"
+"""The role of what is planned where the declaration does not say whether requests are alike (`mix`)."""
+
 WEIGHED: Final = "headcount, weighed"
 KNOWING: Final = "headcount, declared with the worker's memory"
 TWIN: Final = "the same again"
@@ -336,8 +339,8 @@ def ratio(value: float, base: float) -> float:
 class Stated:
     """The stated figures."""
 
-    weighed: float = 0.95
-    declared: float = 0.90
+    weighed: float = 0.97
+    declared: float = 0.93
     p95: float = 1.10
     weigh_seconds: float = 10.0
 
@@ -348,7 +351,7 @@ STATED: Final = Stated()
 def shortfalls(summary: Mapping[str, Any], weigh_seconds: float, stated: Stated = STATED) -> list[str]:
     """What a cell falls short of, a sentence each; [] when it reaches every stated figure."""
     roles, best = summary["by_role"], summary["best"]
-    weighed, declared, rule = roles[WEIGHED], roles[DECLARED], roles["2n+1"]
+    weighed, rule = roles[WEIGHED], roles["2n+1"]
     found = []
     if weighed["goodput_ratio"] < stated.weighed:
         found.append(
@@ -360,12 +363,13 @@ def shortfalls(summary: Mapping[str, Any], weigh_seconds: float, stated: Stated 
             f"after weighing p95 {weighed['p95_ratio']:.2f} of the best's ({weighed['config']}"
             f" {weighed['p95_ms']:.0f} ms, {best['config']} {best['p95_ms']:.0f} ms)"
         )
-    if declared["goodput_ratio"] < stated.declared:
-        found.append(
-            f"declared {declared['goodput_ratio']:.2f} of the best goodput ({declared['config']}"
-            f" {declared['goodput']:.0f}/s, {best['config']} {best['goodput']:.0f}/s)"
-        )
-    for name, row in ((WEIGHED, weighed), (DECLARED, declared)):
+    for words, row in (("declared", roles[DECLARED]), ("declared without a word on the mix", roles[UNSAID])):
+        if row["goodput_ratio"] < stated.declared:
+            found.append(
+                f"{words} {row['goodput_ratio']:.2f} of the best goodput ({row['config']}"
+                f" {row['goodput']:.0f}/s, {best['config']} {best['goodput']:.0f}/s)"
+            )
+    for name, row in ((WEIGHED, weighed), (DECLARED, roles[DECLARED]), (UNSAID, roles[UNSAID])):
         if row["goodput"] < rule["goodput"] and row is not rule:
             found.append(f"{name} below 2n+1 sync ({row['goodput']:.1f}/s, {rule['goodput']:.1f}/s)")
         if row["over_memory"]:

@@ -116,8 +116,8 @@ def _markdown(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str], of:
         "(`scripts/bench plan --disturbed` measures them anew).",
         f"On {STATED_CORES} cores, {reached} of {len(stated)} undisturbed cells reach every stated figure: after "
         f"weighing at least {grid.STATED.weighed} of the best goodput, with a p95 of at most {grid.STATED.p95} of that "
-        f"configuration's; at least {grid.STATED.declared} from the declaration; never less than 2n+1 sync, "
-        "never more memory than the budget. "
+        f"configuration's; at least {grid.STATED.declared} from the declaration, with or without a word on the mix; "
+        "never less than 2n+1 sync, never more memory than the budget. "
         f"A weigh took {min(weighs):.1f} to {max(weighs):.1f} s, {max(whole):.1f} s at most with the start and the "
         f"stop of its worker (stated: at most {grid.STATED.weigh_seconds:g} s).",
         "Noise: the weighed plan runs twice in each final, on two servers. Their goodput differed by "
@@ -146,8 +146,9 @@ HOW: Final = """\
   0.6 of the best. eventlet is not searched: Gunicorn 27 has no such worker.
 - Names: `gthread 2x16 ka0` is 2 workers of 16 threads without keep-alive, `c1000` its worker_connections, `m64` 64 MiB
   of freed memory that a worker keeps (malloc_trim_threshold_mib, which the search leaves to glibc).
-- Declared: profile and concurrency only, and of the memory workload what a request holds. Weighed: the same, finished
-  with what the weigh measured. Where a request holds memory, a plan that was told the worker's memory too runs beside
+- Declared: profile, concurrency and `mix: uniform`, and of the memory workload what a request holds. Mix not said: the
+  same without `mix`, so that requests are taken to differ. Weighed: as declared, finished with what the weigh measured
+  (a single path does not tell that all are alike). Where a request holds memory, a plan that was told the worker's memory too runs beside
   them; it is in the JSON.
 - 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread
   1 x 8. All with Gunicorn's defaults for the rest.
@@ -176,7 +177,7 @@ def _short_list(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str]) -
 def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
     header = (
         *("workload, connections", "limit ms", "best found", "goodput/s", "p95 ms", "MiB"),
-        *("declared", "ratio", "weighed", "ratio", "p95", "MiB"),
+        *("declared", "ratio", "mix not said", "ratio", "weighed", "ratio", "p95", "MiB"),
         *(f"{rule} (MiB)" if rule == "2n+1" else rule for rule in grid.RULES),
         *("same again", "others"),
     )
@@ -185,11 +186,12 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
         _, workload, connections = name.split("/")
         summary, value = entry["summary"], entry["value"]
         best, roles = summary["best"], summary["by_role"]
-        declared, weighed = roles[grid.DECLARED], roles[grid.WEIGHED]
+        declared, unsaid, weighed = roles[grid.DECLARED], roles[grid.UNSAID], roles[grid.WEIGHED]
         rows.append(
             (
                 *(f"{workload}, {connections}", f"{value['limit_ms']:.0f}", best["config"], f"{best['goodput']:.0f}"),
                 *(f"{best['p95_ms']:.0f}", f"{best['memory_mib']:.0f}", declared["config"], _columns(declared)),
+                *(unsaid["config"], _columns(unsaid)),
                 *(weighed["config"], _columns(weighed), f"{weighed['p95_ratio']:.2f}", f"{weighed['memory_mib']:.0f}"),
                 *(
                     _columns(roles[rule]) + (f" ({roles[rule]['memory_mib']:.0f})" if rule == "2n+1" else "")
@@ -199,7 +201,7 @@ def _table(entries: Mapping[str, Mapping[str, Any]]) -> str:
                 f"{100 * entry['foreign']:.0f} %" + (" (disturbed)" if entry["foreign"] > grid.DISTURBED else ""),
             )
         )
-    return markdown_table(header, rows, right=(1, 3, 4, 5, 7, 9, 10, 11, 12, 13, 14, 15, 16, 17))
+    return markdown_table(header, rows, right=(1, 3, 4, 5, 7, 9, *range(11, 20)))
 
 
 def _draw(figure: Any, found: Mapping[str, Mapping[str, Any]]) -> None:

@@ -46,7 +46,7 @@ the others (the second), of which it is enough to know that they are worse."""
 TWIN_EVERY: Final = 3
 """In each so manieth cell the weighed plan runs twice, on two servers: what differs between them is chance."""
 
-PLANS: Final = (grid.DECLARED, mix.UNSAID, mix.TIMED, grid.WEIGHED, grid.TWIN)
+PLANS: Final = (grid.DECLARED, grid.UNSAID, mix.TIMED, grid.WEIGHED, grid.TWIN)
 
 SAID: Final = "whether requests are alike"
 NOTHING: Final = "nothing of the mix"
@@ -170,7 +170,7 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     named = {
         **mix.rules(host),
         grid.DECLARED: _settled(declared_plan(host, task.traffic, task.load)),
-        mix.UNSAID: _settled(declared),
+        grid.UNSAID: _settled(declared),
         mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, TIMES)),
         grid.WEIGHED: _settled(finished),
     }

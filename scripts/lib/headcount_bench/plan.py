@@ -35,7 +35,7 @@ from ._common import Bench, Cell, Report
 MINUTES = 360.0
 QUICK_MINUTES = 9.5
 
-VERSION: Final = 3
+VERSION: Final = 4
 SEARCH_VERSION: Final = 2
 AGAIN, QUICK_AGAIN = 6, 4
 LEADERS, QUICK_LEADERS = 2, 2
@@ -68,7 +68,7 @@ def cells(quick: bool) -> list[Cell]:
                 "rounds": rounds,
                 "again": again,
                 "leaders": leaders,
-                "planner": _planned_alike(host, workload, connections),
+                **_planned(host, workload, connections),
                 **_declared_memory(grid.WORKLOADS[workload]),
             },
         )
@@ -76,10 +76,13 @@ def cells(quick: bool) -> list[Cell]:
     ]
 
 
-def _planned_alike(host: str, workload: str, connections: int) -> dict[str, Any]:
-    """The declared plan's shape: a planner that plans a cell otherwise has it measured anew."""
-    chosen = declared_plan(grid.HOSTS[host], grid.WORKLOADS[workload], connections)
-    return grid.Config.from_settings(chosen.values()).settings()
+def _planned(host: str, workload: str, connections: int) -> dict[str, Any]:
+    """The declared plans' shapes: a planner that plans a cell otherwise has it measured anew."""
+    where, what = grid.HOSTS[host], grid.WORKLOADS[workload]
+    return {
+        name: grid.Config.from_settings(declared_plan(where, what, connections, said).values()).settings()
+        for name, said in (("planner", True), ("unsaid", False))
+    }
 
 
 def _declared_memory(workload: grid.Workload) -> dict[str, Any]:
@@ -87,8 +90,11 @@ def _declared_memory(workload: grid.Workload) -> dict[str, Any]:
     return {"memory": {"slot_mib": workload.slot_mib}} if workload.slot_mib else {}
 
 
-def app_of(workload: grid.Workload, connections: int, worker_mib: float | None = None) -> dict[str, Any]:
-    """The declaration: profile and concurrency; no times, and memory only of what holds much of it.
+def app_of(
+    workload: grid.Workload, connections: int, worker_mib: float | None = None, said: bool = True
+) -> dict[str, Any]:
+    """The declaration: profile, concurrency and, where it is `said`, that requests are alike; no times, and memory
+    only of what holds much of it.
 
     With `worker_mib` as somebody declares it who knows that, too.
     """
@@ -107,6 +113,7 @@ def app_of(workload: grid.Workload, connections: int, worker_mib: float | None =
                 "health": {"path": _serving.HEALTH},
                 "load": {"paths": [{"path": workload.path}]},
                 **memory,
+                **({"mix": "uniform"} if said else {}),
                 "buffering_proxy": True,
             }
         ],
@@ -123,9 +130,9 @@ def plan_of(host: grid.Host, app: Mapping[str, Any], measured: Mapping[str, Any]
     return planner.plan_host(facts, [app], measured={"shop": measured})["shop"]
 
 
-def declared_plan(host: grid.Host, workload: grid.Workload, connections: int) -> planner.Plan:
-    """Headcount's plan from the declaration alone."""
-    return plan_of(host, app_of(workload, connections), None)
+def declared_plan(host: grid.Host, workload: grid.Workload, connections: int, said: bool = True) -> planner.Plan:
+    """Headcount's plan from the declaration alone; `said`: as of app_of()."""
+    return plan_of(host, app_of(workload, connections, said=said), None)
 
 
 def rendered(
@@ -304,13 +311,14 @@ def _work(bench: Bench, cell: Cell, workload: grid.Workload, pool: Pool) -> dict
     host, connections = grid.Host(**cell.inputs["host"]), int(cell.inputs["connections"])
     app, declared = app_of(workload, connections), declared_plan(host, workload, connections)
     weighed = weigh(declared, app, pool.cpus)
-    finished = plan_of(host, {**app, "mix": "uniform"}, weighed)  # one path does not tell that all requests are alike
+    finished = plan_of(host, app, weighed)
     budget = float(finished.value("memory_max_mib"))
     limit = grid.limit_ms(host, workload, connections, budget)
     final_seconds = grid.seconds_of(host, workload, connections, budget, FINAL_SECONDS, 3.0)
     named = {
         **grid.rules(host),
         grid.DECLARED: grid.Config.from_settings(declared.values()),
+        grid.UNSAID: grid.Config.from_settings(declared_plan(host, workload, connections, said=False).values()),
         grid.WEIGHED: grid.Config.from_settings(finished.values()),
     }
     if workload.slot_mib:

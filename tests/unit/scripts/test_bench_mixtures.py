@@ -362,7 +362,7 @@ def _value(**changes: list[dict[str, Any]]) -> dict[str, Any]:
     entries = {
         "gthread 6x4": (["search"], [_run(12, 900), _run(12, 900)]),
         "sync 12": ([mix.TIMED], [_run(16, 900), _run(16, 900)]),
-        "ours": ([grid.DECLARED, mix.UNSAID, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
+        "ours": ([grid.DECLARED, grid.UNSAID, grid.WEIGHED], [_run(13, 900), _run(13, 900)]),
         "twin": ([grid.TWIN], [_run(13, 990), _run(13, 990)]),
         "sync 5": (["2n+1", "heroku"], [_run(90, 900)]),
         "others": (["debops", "cloud run"], [_run(200, 900)]),

@@ -27,7 +27,7 @@ def _final(**changes: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """A final in which the search found gevent 2 and Headcount plans the same but for what is changed."""
     entries = {
         "search": (["search"], [_run(1000, 50), _run(1010, 51), _run(990, 49)]),
-        "ours": ([grid.DECLARED, grid.WEIGHED], [_run(980, 52), _run(985, 50), _run(975, 54)]),
+        "ours": ([grid.DECLARED, grid.UNSAID, grid.WEIGHED], [_run(980, 52), _run(985, 50), _run(975, 54)]),
         "twin": ([grid.TWIN], [_run(970, 53)]),
         "rule": (["2n+1", "heroku"], [_run(90, 600)]),
         "others": (["debops", "cloud run"], [_run(60, 900)]),
@@ -136,6 +136,7 @@ def test_a_cell_that_reaches_everything() -> None:
             [
                 "headcount, weighed took 300 MiB, more than the budget",
                 "headcount, declared took 300 MiB, more than the budget",
+                "headcount, mix not said took 300 MiB, more than the budget",
             ],
         ),
         (
@@ -144,6 +145,7 @@ def test_a_cell_that_reaches_everything() -> None:
             [
                 "headcount, weighed below 2n+1 sync (980.0/s, 985.0/s)",
                 "headcount, declared below 2n+1 sync (980.0/s, 985.0/s)",
+                "headcount, mix not said below 2n+1 sync (980.0/s, 985.0/s)",
             ],
         ),
     ],
@@ -158,10 +160,10 @@ def test_what_exceeds_the_memory_is_not_the_best() -> None:
 
 
 def test_the_declared_plans_are_planned_from_profile_and_concurrency() -> None:
-    chosen = plan.declared_plan(TWO, grid.WORKLOADS["io50"], 32)
+    chosen = plan.declared_plan(TWO, grid.WORKLOADS["io50"], 32, said=False)
     assert chosen.value("worker_class") == "gthread", "what is not known is taken to be mixed"
     assert chosen.inputs["concurrency"]["value"] == 32
-    chosen = plan.plan_of(TWO, {**plan.app_of(grid.WORKLOADS["io50"], 32), "mix": "uniform"}, None)
+    chosen = plan.declared_plan(TWO, grid.WORKLOADS["io50"], 32)
     assert chosen.value("worker_class") == "gevent"
     text, environment = plan.rendered(grid.Config.from_settings(chosen.values()))
     assert "worker_class = 'gevent'" in text
@@ -169,7 +171,7 @@ def test_the_declared_plans_are_planned_from_profile_and_concurrency() -> None:
 
 
 def test_a_server_of_requests_that_hold_memory_keeps_it_as_on_a_host() -> None:
-    app = {**plan.app_of(grid.WORKLOADS["memory"], 32), "mix": "uniform"}
+    app = plan.app_of(grid.WORKLOADS["memory"], 32)
     chosen = grid.Config.from_settings(plan.plan_of(TWO, app, None).values())
     assert chosen.name.endswith(" m64")
     assert plan.rendered(chosen)[1]["MALLOC_TRIM_THRESHOLD_"] == str(64 * 2**20)
