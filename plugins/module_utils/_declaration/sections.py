@@ -232,7 +232,8 @@ LOAD: Final = Field(
                     Field(
                         "cpu_ms",
                         "number",
-                        "CPU time of a request of this path; of all paths or of none. The weigh replaces it.",
+                        "CPU time of a request of this path; of all paths or of none. The weigh replaces it, if it gets"
+                        " the page.",
                         unit="ms",
                         above=0,
                         maximum=3_600_000,

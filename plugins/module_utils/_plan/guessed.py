@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import Final
 
 from .inputs import ASSUMED_WORKER_MIB, BARE_SLOT_MIB, BARE_WORKER_MIB, Inputs
-from .sharing import CPU_RATIO, sharing_want
-from .size import HEAVY_SLOT_MIB, WorkerMemory, want_of
+from .sharing import CPU_RATIO, sharing_want, unweighed_slots
+from .size import ASYNC, HEAVY_SLOT_MIB, WorkerMemory, want_of
 from .types import Number, number
 
 LEAN_FACTOR: Final = 1.3
@@ -27,7 +27,7 @@ def accounts(inputs: Inputs, worker_class: str, master: Number, usable: float, m
     slot = inputs.slot_mib
     usual = Number(ASSUMED_WORKER_MIB[worker_class], "assumed", f"assumed for a {worker_class} worker")
     bare = Number(BARE_WORKER_MIB[worker_class], "assumed", f"assumed: a bare {worker_class} worker")
-    need = 1 if worker_class == "sync" else want_of(inputs, worker_class).need
+    need = _held(inputs, worker_class)
     requests = f"{need} requests in flight do" if need != 1 else "one request does"
     warning = (
         f"{inputs.app}: a worker is assumed to need {number(bare.value)} MiB, as little as a bare Flask app, because"
@@ -42,6 +42,22 @@ def accounts(inputs: Inputs, worker_class: str, master: Number, usable: float, m
         slot = Number(BARE_SLOT_MIB, "assumed", "assumed: a bare request in flight")
         found.append(WorkerMemory(bare, slot, master, usable, maximum_mib, warning, need))
     return found
+
+
+def _held(inputs: Inputs, worker_class: str) -> int:
+    """Requests that have to be held, also if a worker takes the least that it may.
+
+    Those that keep up with the load. Where nobody knows how long requests wait, an event loop is to have room for as
+    many as threads have: eight connections, which 111 requests a second of 25 ms ask for, are soon taken where one in
+    twenty waits for a second, and the others then took 100 times their time alone (49: 1.1 times; one core).
+    """
+    if worker_class == "sync":
+        return 1
+    need = want_of(inputs, worker_class).need
+    light = worker_class in ASYNC and inputs.slot_mib.value < HEAVY_SLOT_MIB
+    if not light or inputs.times_known or inputs.wait_ratio.value < CPU_RATIO:
+        return need
+    return max(need, unweighed_slots(inputs))
 
 
 def for_two(inputs: Inputs, usual: WorkerMemory) -> WorkerMemory | None:

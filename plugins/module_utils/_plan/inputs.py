@@ -428,7 +428,7 @@ def gather(app: App, host: Host, allotment: Allotment, measured: Measured | None
     where they are of the declared paths.
     """
     measured, warnings = _counted(app, measured)
-    if measured is not None and any(not path.requests for path in measured.paths):
+    if measured is not None and any(path.refused or not path.requests for path in measured.paths):
         from .unasked import completed
 
         measured, told = completed(app, measured)

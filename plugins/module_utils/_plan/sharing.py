@@ -31,10 +31,10 @@ threads for each core. A connection wakes every idle process, so that each proce
 CPU: nothing of 5 ms; of 0.7 ms so much that three on one core served a third less than one."""
 
 SHARING_UNKNOWN: Final = 2
-"""The same where requests wait, are soon done, and nobody knows whether they are alike. Where they are,
-each process costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two
-and at 152/s by three that take turns each ms. At least so many where a person says that they are not, and not what they
-take."""
+"""The same where requests wait, are soon done, and nobody knows whether they are alike. Where they are, each process
+costs: 32 connections of 5 + 20 ms on one core were served at 168/s by one of 40 threads, at 164/s by two and at 152/s
+by three that take turns each ms. Where a person says that they are not, and not what they take: so many more than
+cores, at most twice as many."""
 
 SHARING_ONE_MORE: Final = 1
 """So many processes more than cores take shorter turns (HARD_IN_LINE), and are enough on a single core where requests
@@ -65,8 +65,7 @@ a load of 0.6: with C2 = 0.8 (4, 12 and 40 ms) 6 workers are within 5 % of any n
 PATIENT_MS: Final = 15.0
 SHARING_PATIENT: Final = 6
 """Requests that take so long alone bear it that a connection wakes some processes more: with so many in all hardly ever
-two compute in the same one. 32 connections of 5 + 20 ms on one core took 6.7 ms of CPU each with two processes that
-take turns each ms, and with three and six that do as Python's own 5 ms say."""
+two compute in the same one, and they take no more CPU (docs/planner.md)."""
 
 HARD_IN_LINE: Final = 10.0
 TURN_HARD_MS: Final = 0.5
@@ -145,7 +144,9 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     if each > 1 and (_hard(inputs) or (unknown and whole == 1)):
         why = "as requests wait and may be alike" if unknown else f"with turns of {number(TURN_HARD_MS)} ms"
         return whole + SHARING_ONE_MORE, f"{SHARING_ONE_MORE} more than cores, {why}"
-    each, least = _for_each_core(inputs, each, unknown)
+    if unknown and not _patient(inputs):
+        each = min(each, SHARING_UNKNOWN)
+    least = _least_processes(inputs, whole, each == SHARING_PROCESSES[0][1])
     return max(each * whole, least), (
         f"{each} for each core{f', at least {least} in all' if least > 1 else ''}, as requests take"
         f" {number(inputs.cpu_ms.value)} ms of CPU ({inputs.cpu_ms.origin}): the kernel shares more"
@@ -153,13 +154,12 @@ def _processes(inputs: Inputs) -> tuple[int, str]:
     )
 
 
-def _for_each_core(inputs: Inputs, each: int, unknown: bool) -> tuple[int, int]:
-    """Processes for each core, `each` by the CPU time, and the least number in all."""
-    if unknown and not _patient(inputs):
-        each = min(each, SHARING_UNKNOWN)
-    elif inputs.mix.origin == "declared" and not inputs.times_known:
-        each = max(each, SHARING_UNKNOWN)
-    return each, SHARING_PATIENT if each == SHARING_PROCESSES[0][1] and _patient(inputs) else 1
+def _least_processes(inputs: Inputs, whole: int, many: bool) -> int:
+    """Processes that are wanted in all; `many`: as many as may be for each core."""
+    if many and _patient(inputs):
+        return SHARING_PATIENT
+    said = inputs.mix.origin == "declared" and not inputs.times_known
+    return whole + min(whole, SHARING_UNKNOWN) if said else 1
 
 
 def _hard(inputs: Inputs) -> bool:

@@ -251,10 +251,7 @@ def _loop_want(inputs: Inputs, worker_class: str) -> Want:
         if not inputs.buffered:
             keep_busy = max(keep_busy, whole + SHARING_QUEUE)
     if worker_class in ASYNC:
-        need = min(_keeping_up(inputs), keep_busy)
-        if not inputs.times_known and inputs.slot_mib.value < HEAVY_SLOT_MIB:
-            need = max(need, unweighed_slots(inputs))
-        return Want(workers, _async_target(inputs, most, held), need, held=held)
+        return Want(workers, _async_target(inputs, most, held), min(_keeping_up(inputs), keep_busy), held=held)
     target, threads = _threads_target(inputs, most, keep_busy, spare), THREADS_MAX * most
     need = min(_keeping_up(inputs), keep_busy, threads)
     first = min(spare, threads) if _partly_weighed(inputs) else 0

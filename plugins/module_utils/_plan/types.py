@@ -238,7 +238,8 @@ def plan_changes(before: Mapping[str, object] | None, after: Mapping[str, object
 @dataclass(frozen=True)
 class PathTimes:
     """What one path of the load took while it was weighed, alone: means and standard deviations of its CPU time and of
-    its waiting over `requests` answers. `weight`: its part of the load, in the declaration's unit."""
+    its waiting over `requests` answers. `weight`: its part of the load, in the declaration's unit. `refused`: all
+    were refusals that its `status` lets in beside a page."""
 
     path: str
     weight: float
@@ -247,6 +248,7 @@ class PathTimes:
     cpu_sd_ms: float
     wait_ms: float
     wait_sd_ms: float
+    refused: bool = False
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> PathTimes | None:
@@ -255,7 +257,8 @@ class PathTimes:
         if any(value is None for value in found.values()) or not found["weight"]:
             return None
         numbers = {name: float(value or 0.0) for name, value in found.items()}
-        return cls(str(data.get("path", "")), requests=int(numbers.pop("requests")), **numbers)
+        requests, refused = int(numbers.pop("requests")), data.get("refused") is True
+        return cls(str(data.get("path", "")), requests=requests, refused=refused, **numbers)
 
     def to_dict(self) -> dict[str, object]:
         """Plain data."""

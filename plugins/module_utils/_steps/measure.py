@@ -25,7 +25,7 @@ from typing import Callable, Iterator, Mapping, Sequence, TypedDict
 
 from .._declaration.app import LoadPath
 from .._os.background import begin_thread
-from .._os.http import Answer, Ask, request, unwell
+from .._os.http import Answer, Ask, request, unwell, well
 from .endings import NOT_COUNTED, Endings, broke
 from .leaking import leaking
 from .uncounted import told, with_fix
@@ -238,7 +238,6 @@ def weigh(
     keeping(rest.uss_mib, grown)
     room = math.inf if memory_max_mib is None else FILLED_SHARE * memory_max_mib - rest.master_mib
     crowd = _crowd(replace(candidate, paths=solo.well(paths)), min(slots, CROWD_LIMIT), rest.uss_mib, room)
-    requests, solo = solo.answered + crowd.answered, solo.counted(paths)
     cpu_ms, wait_ms, lost_ms = (solo.mean(name) for name in ("cpu_ms", "wait_ms", "lost_ms"))
     return {
         "worker_pss_mib": round(rest.pss_mib, 2),
@@ -253,7 +252,7 @@ def weigh(
         "wait_ratio": round(wait_ms / max(cpu_ms, 0.01), 3),
         "paths": [path.to_dict() for path in solo.paths],
         "uncounted": _uncounted(solo, candidate.endings),
-        "requests": requests,
+        "requests": solo.answered + crowd.answered,
         "failures": solo.failures + crowd.failures,
         "seconds": round(time.monotonic() - begin, 2),
     }
@@ -341,7 +340,10 @@ def _fail_if_endless(endless: str) -> None:
 
 
 class PathFigures(TypedDict):
-    """The times of one path as the plan takes them: means and standard deviations in ms (of a single answer, 0)."""
+    """The times of one path as the plan takes them: means and standard deviations in ms (of a single answer, 0).
+
+    `refused`: they are of refusals (403) or redirects alone, which the path's `status` lets in beside a page.
+    """
 
     path: str
     weight: float
@@ -350,6 +352,7 @@ class PathFigures(TypedDict):
     cpu_sd_ms: float
     wait_ms: float
     wait_sd_ms: float
+    refused: bool
 
 
 @dataclass(frozen=True)
@@ -369,13 +372,9 @@ class OnePath:
     """The same, of requests that broke off without an answer."""
     grown_mib: list[float] = field(default_factory=list)
     """By how much the worker grew with each request."""
+    lets_in: Sequence[int] = ()
     statuses: set[int] = field(default_factory=set)
-    """Of its good answers."""
-
-    @property
-    def refused(self) -> bool:
-        """Whether all that its `status` lets in are refusals (403), which take other times than what users get."""
-        return min(self.statuses, default=0) >= 400
+    """The `status` that is declared, and those of its good answers."""
 
     @property
     def name(self) -> str:
@@ -387,11 +386,6 @@ class OnePath:
         that is told."""
         return [*self.errors, *self.broken[ends:]]
 
-    def left_out(self) -> OnePath:
-        """The same as if its good answers had not been good ones."""
-        errors = [*self.errors, *[f"{self.name} answered {min(self.statuses)}"] * len(self.cpu_ms)]
-        return replace(self, cpu_ms=[], wait_ms=[], lost_ms=[], errors=errors)
-
     def to_dict(self) -> PathFigures:
         """As the generation keeps them."""
         return {
@@ -402,6 +396,7 @@ class OnePath:
             "cpu_sd_ms": round(statistics.pstdev(self.cpu_ms) if self.cpu_ms else 0.0, 3),
             "wait_ms": round(_mean(self.wait_ms), 3),
             "wait_sd_ms": round(statistics.pstdev(self.wait_ms) if self.wait_ms else 0.0, 3),
+            "refused": bool(self.statuses) and not any(map(well, self.statuses)) and any(map(well, self.lets_in)),
         }
 
 
@@ -425,14 +420,6 @@ class Solo:
         """Those of `paths`, which are in the same order, that answered well at all."""
         return [path for path, found in zip(paths, self.paths) if found.cpu_ms]
 
-    def counted(self, paths: Sequence[LoadPath]) -> Solo:
-        """Without the answers of `paths`, which are in the same order, that were all refused, and so tell nothing of
-        what users get, where that is declared and other paths are weighed."""
-        out = [said.cpu_ms is not None and found.refused for said, found in zip(paths, self.paths)]
-        if not any(found.cpu_ms and not left for found, left in zip(self.paths, out)):
-            return self
-        return replace(self, paths=[found.left_out() if left else found for found, left in zip(self.paths, out)])
-
     def mean(self, name: str) -> float:
         """The mean of cpu_ms, wait_ms or lost_ms over the paths that answered, by their weights."""
         answering = [path for path in self.paths if path.cpu_ms]
@@ -452,13 +439,17 @@ def _turns(paths: Sequence[LoadPath]) -> Iterator[int]:
     yield from itertools.cycle([places[id(path)] for path in weighted_order(paths)])
 
 
+def _unasked(path: LoadPath) -> OnePath:
+    return OnePath(path.path, float(path.weight), [], [], [], method=path.method, lets_in=path.status or ())
+
+
 def _solo(candidate: _Candidate) -> Solo:
     """Each path PATH_REQUESTS times in turn, then by weight until SOLO_SECONDS are over.
 
     Bounded as ask() is, and ended as it is by a path that never ends or never answers. What a worker does after an
     answer (closing, its log) counts for the next request; what it waits for another worker, for none.
     """
-    found = [OnePath(path.path, float(path.weight), [], [], [], method=path.method) for path in candidate.paths]
+    found = list(map(_unasked, candidate.paths))
     least = max(PATH_REQUESTS * len(found), LEAST_REQUESTS)
     silent: Counter[int] = Counter()
     begin, failures, example, failing, took = time.monotonic(), 0, "", "", 0.0

@@ -1,11 +1,10 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 # Copyright: Headcount contributors
-"""Whether a rule of thumb that came out ahead of the weighed plan is better, or was lucky: the two of them alone, over
-fresh arrivals. Pure functions.
+"""Whether the weighed plan is worse than a rule of thumb that is close to it: the two of them alone, over fresh
+arrivals. Pure functions.
 
-A final has few requests of the rare kind, so that its order of two equals is chance. A duel has a fixed number of
-rounds, in each of which both get the same arrivals, in turn there and back. It alone decides: the rounds of the final,
-by which its rule was picked for being ahead, do not count.
+A final has few requests of the rare kind, so that its order of two that are alike is chance. A duel has a fixed number
+of rounds, in each of which both get the same arrivals, in turn there and back. It alone decides.
 """
 
 from __future__ import annotations
@@ -23,8 +22,7 @@ CHANCE: Final = 0.05
 """A rule is better where rounds that are as much in its favour come with at most this chance of two that are equal."""
 
 EQUAL: Final = 1.05
-"""Beyond this ratio a plan is not equal to a rule, whatever chance says: two servers of the same plan differ by so
-much, in the middle of the grid, over the rounds of a final."""
+"""Beyond this ratio a plan is worse than a rule, whatever chance says."""
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,7 @@ class Duel:
     @property
     def ratio(self) -> float:
         """The plan's slowdown to the rule's, over all rounds; above 1 the rule is ahead."""
-        if not math.isfinite(self.rule):
-            return 0.0
-        return self.plan / self.rule
+        return _ratio(self.plan, self.rule)
 
     @property
     def worse(self) -> bool:
@@ -76,8 +72,8 @@ def chance_of(ratios: Sequence[float]) -> float:
     """The chance that rounds of two equals are, in the mean of the logarithms, as much in favour of the rule as these.
 
     Fisher's randomisation test for pairs: of two equals each round might as well have gone the other way, so all
-    2^rounds signs are gone through (The Design of Experiments, 1935, section 21). Nothing is assumed of how the ratios
-    are spread. At most 16 rounds.
+    2^rounds signs are gone through (The Design of Experiments, 1935, section 21). That takes rounds to be independent,
+    and says nothing of how the ratios are spread. At most 16 rounds.
     """
     logs = [max(-_LOST, min(_LOST, math.log(ratio))) if ratio > 0 else -_LOST for ratio in ratios]
     seen = math.fsum(logs)

@@ -18,7 +18,7 @@ from typing import Any, Final
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.mixture import Kind as DeclaredKind
 from ansible_collections.headcount.gunicorn.plugins.module_utils._declaration.mixture import spread_of
 
-from ._plan_grid import RULES, WEIGHED, Config, Contender, Host
+from ._plan_grid import Config, Contender, Host
 
 Schedule = list[tuple[float, int]]
 
@@ -340,29 +340,53 @@ def foreign(final: Sequence[Mapping[str, Any]]) -> float:
 
 
 CLOSE: Final = 1.25
-"""A rule of thumb with so many times the weighed plan's slowdown, or the reverse, is too close to call: with the rare
-kind of request asked for some fifty times its p95 differs by a tenth from run to run."""
+"""What differs by no more than this ratio is too close to call by a final: with the rare kind of request asked for some
+fifty times its p95 differs by a tenth from run to run."""
+
+NEAR: Final = 1.15
+NEAR_GOODPUT: Final = 0.03
+"""A plan is too close to its bound to call where its slowdown, to the least found, differs from that by no more than
+the first, or its goodput, as a share of the best's, by no more than the second."""
+
+
+@dataclass(frozen=True)
+class Bound:
+    """What is stated of a plan: its slowdown as a multiple of the least found, its goodput as a share of the best's."""
+
+    slowdown: float
+    goodput: float
+
+    def near(self, slowdown: float, goodput: float) -> bool:
+        """Whether figures are too close to it to call, on either side."""
+        close = self.slowdown / NEAR <= slowdown <= self.slowdown * NEAR
+        return close or abs(goodput - self.goodput) <= NEAR_GOODPUT
 
 
 def undecided(
-    slowdowns: Mapping[Contender, float], plans: Sequence[str], fits: Collection[Contender]
+    figures: Mapping[Contender, tuple[float, float]],
+    bounds: Mapping[str, Bound],
+    plans: Sequence[str],
+    fits: Collection[Contender],
 ) -> list[Contender]:
-    """Who goes on after the rounds of a final, of those that ran in all: nobody, unless a rule of thumb is too close to
-    the weighed plan to call; then that, the `plans` (roles), and what is as close to the best. `fits`: those within the
-    memory; of the others only plans go on."""
-    close = _close_rules({one: slowdown for one, slowdown in slowdowns.items() if one in fits or WEIGHED in one.roles})
-    if not close:
+    """Who goes on after some rounds of a final, of those that ran in all: nobody, unless a plan is too close to its
+    bound to call, on either side; then the `plans` (roles), and what is close to the best.
+
+    `figures`: slowdown and goodput of each. `bounds`: by role. `fits`: those within the memory, of which the best is
+    one; of the others only plans go on.
+    """
+    least, most = min((figures[one] for one in figures if one in fits), default=(math.inf, 0.0))
+    if not math.isfinite(least) or not any(
+        bounds[role].near(slowdown / least, goodput / most)
+        for one, (slowdown, goodput) in figures.items()
+        for role in one.roles
+        if role in bounds
+    ):
         return []
-    most = CLOSE * min(slowdown for one, slowdown in slowdowns.items() if one in fits)
-    going_on = {one for one in fits if slowdowns.get(one, math.inf) <= most} | close
-    return [one for one in slowdowns if one in going_on or set(one.roles) & set(plans)]
-
-
-def _close_rules(slowdowns: Mapping[Contender, float]) -> set[Contender]:
-    """The rules of thumb that are too close to the weighed plan to call."""
-    weighed = next((slowdown for one, slowdown in slowdowns.items() if WEIGHED in one.roles), math.inf)
-    rules = {one for one in slowdowns if set(one.roles) & set(RULES) and WEIGHED not in one.roles}
-    return {one for one in rules if math.isfinite(weighed) and weighed / CLOSE <= slowdowns[one] <= weighed * CLOSE}
+    return [
+        one
+        for one, (slowdown, _) in figures.items()
+        if (one in fits and slowdown <= CLOSE * least) or set(one.roles) & set(plans)
+    ]
 
 
 SCREENED: Final = 8

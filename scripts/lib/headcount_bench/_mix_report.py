@@ -29,6 +29,12 @@ class Stated:
 
 
 STATED: Final = Stated()
+BOUNDS: Final = {
+    grid.WEIGHED: mix.Bound(STATED.weighed, STATED.weighed_goodput),
+    grid.DECLARED: mix.Bound(STATED.declared, STATED.declared_goodput),
+    mix.TIMED: mix.Bound(STATED.declared, STATED.declared_goodput),
+}
+"""Of the roles that have one."""
 
 
 @dataclass(frozen=True)
@@ -160,17 +166,24 @@ class _Compared:
         )
 
 
-def ahead(
+def runs_of(value: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The runs that a cell's figures rest on: those of each contender of the final, and of both in each duel."""
+    return [*value["final"], *({"runs": runs} for duel in value["duels"].values() for runs in duel.values())]
+
+
+def rivals(
     final: Sequence[Mapping[str, Any]], alone_ms: Sequence[float], budget_mib: float
 ) -> dict[str, Mapping[str, Any]]:
-    """The rules of thumb within the memory that are ahead of the weighed plan in a final: settings by configuration."""
+    """The rules of thumb within the memory that are close to the weighed plan in a final, or ahead of it: settings by
+    configuration. One with the plan's own configuration is none."""
     compared = _Compared.of(final, alone_ms, budget_mib)
     return {
         entry["config"]: entry["settings"]
         for place, entry in enumerate(final)
         if set(entry["roles"]) & set(grid.RULES)
         and compared.memory(place) <= budget_mib
-        and compared.ahead(place) > 1.0
+        and grid.WEIGHED not in entry["roles"]
+        and compared.ahead(place) >= 1.0 / mix.CLOSE
     }
 
 
@@ -201,7 +214,7 @@ def found_of(cell: Cell, value: Mapping[str, Any]) -> Found:
         rows=tuple(rows),
         best=rows[best],
         noise=_noise(rows),
-        foreign=mix.foreign(value["final"]),
+        foreign=mix.foreign(runs_of(value)),
         simulated=sim.beside(host, traffic, value, str(cell.inputs["arrivals"])),
     )
 
@@ -287,7 +300,7 @@ def _data(found: Mapping[str, Found], calm: Sequence[str]) -> dict[str, Any]:
 
 def _generator(entry: Found) -> dict[str, float]:
     """How late the generator was (99th percentile, the worst run), and the most that it took of one core."""
-    runs = [run for final in entry.value["final"] for run in final["runs"]]
+    runs = [run for one in runs_of(entry.value) for run in one["runs"]]
     return {
         "lag_ms": max(float(run["lag_ms"]) for run in runs),
         "core_share": max(float(run["load_share"]) for run in runs),
@@ -306,7 +319,7 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
         f"{STATED.declared_goodput}, with the times of its paths and without; in no cell worse than a rule of thumb"
-        " that fits in the memory (by a duel where one was ahead in the final); within the memory.",
+        " that fits in the memory (by a duel where one is close to it in the final, or ahead); within the memory.",
         f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
         f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. In every "
         f"third cell the weighed plan runs twice, on two servers: their slowdowns differed by {100 * same:.0f} % (in"
@@ -343,9 +356,10 @@ HOW: Final = """\
   rate at all, and what cannot fit in the memory.
 - The final runs in two rounds, there and back again, each with its own arrivals; a figure is that of both together.
   After the first, a plan with three times the best's slowdown is not run again, nor another contender with 1.6 times,
-  of which it is enough to know that it is worse: it is compared over the round that it ran. Where a rule of thumb is
-  within 1.25 times of the weighed plan, ahead or behind, after both, they, the other plans and what is as close to the
-  best run in two rounds more, and all four count.
+  of which it is enough to know that it is worse: it is compared over the round that it ran. As long as a plan's
+  slowdown is within 1.15 times of its bound, below or above, or its goodput within 0.03, the plans and what is within
+  1.25 times of the best run in two rounds more, on servers that are started anew, up to eight rounds in all, which all
+  count.
 - Declared: the profile, the peak rate, the paths with their weights, whether requests take about the same CPU time
   (`mix`), and that a proxy buffers, as in production: the generator is as well-behaved as one, and sends whole requests
   at once; no times. With times: instead of the mix, what each path computes and waits. Weighed: from the profile, the
@@ -387,7 +401,7 @@ def _simulation(found: Mapping[str, Found], calm: Sequence[str]) -> str:
 
 
 def _duels(found: Mapping[str, Found], calm: Sequence[str]) -> str:
-    """The rules of thumb that were ahead in a final, and what came of it."""
+    """The rules of thumb that were close to the weighed plan in a final, or ahead, and what came of it."""
     rows = []
     for name in calm:
         entry = found[name]
@@ -402,23 +416,24 @@ def _duels(found: Mapping[str, Found], calm: Sequence[str]) -> str:
     if not rows:
         return ""
     text = (
-        "A final has few of the rare requests, so the order of two equals in it is chance. A rule of thumb that came"
-        f" out ahead of the weighed plan meets it again, the two of them alone, in {duels.ROUNDS} rounds with other"
-        " arrivals, which alone decide. Chance: that rounds of two equals are as much in the rule's favour (Fisher's"
-        f" randomisation test). The plan is worse where its slowdown over all rounds is more than {duels.EQUAL:g} times"
-        f" the rule's, or more than the rule's with a chance of at most {duels.CHANCE:g}."
+        "A final has few of the rare requests, so the order of two that are alike is chance in it. A rule of thumb that"
+        f" has at most {mix.CLOSE:g} times the weighed plan's slowdown meets it again, the two of them alone, in"
+        f" {duels.ROUNDS} rounds with other arrivals, which alone decide; every two rounds, there and back, have"
+        " servers that are started anew. Chance: that rounds of two equals are as much in the rule's favour (Fisher's"
+        " randomisation test on the ratios by rounds). The plan counts as worse where its slowdown over all rounds is"
+        f" more than {duels.EQUAL:g} times the rule's, or more than the rule's with a chance of at most"
+        f" {duels.CHANCE:g}. What differs by less than these tell is not told apart."
     )
     header = (
         *("cell", "plan", "rule", "final: plan, rule", "duel: plan, rule", "ratio", "by rounds", "chance", "worse"),
     )
-    return "\n\n".join(
-        ["## Beside a rule of thumb that came out ahead", text, markdown_table(header, rows, right=(5, 7))]
-    )
+    return "\n\n".join(["## Beside a rule of thumb that is close", text, markdown_table(header, rows, right=(5, 7))])
 
 
 def _unsaid(found: Mapping[str, Found], calm: Sequence[str]) -> str:
     """What it costs not to say whether requests are alike."""
     rows = []
+    within = sum(found[name].role(grid.UNSAID).ratio <= STATED.declared for name in calm)
     for name in calm:
         declared, unsaid = found[name].role(grid.DECLARED), found[name].role(grid.UNSAID)
         if unsaid.config != declared.config:
@@ -428,8 +443,9 @@ def _unsaid(found: Mapping[str, Found], calm: Sequence[str]) -> str:
         return ""
     text = (
         "Nothing is stated of a declaration that says the profile, the rate and the weights of its paths, and not"
-        " whether requests are alike (`mix`): they are taken not to be, as those of web applications are. Where that"
-        " plans something else:"
+        " whether requests are alike (`mix`): they are taken not to be, as those of web applications are. It has at"
+        f" most {STATED.declared:g} times the least slowdown in {within} of {len(calm)} cells. Where it plans something"
+        " else:"
     )
     header = ("cell", "mix", "declared with it", "times", "without it", "times")
     return "\n\n".join(["## Without a word on the mix", text, markdown_table(header, rows, right=(3, 5))])

@@ -34,6 +34,8 @@ DECLARED: Final = "headcount, declared"
 UNSAID: Final = "headcount, mix not said"
 """The role of what is planned where the declaration does not say whether requests are alike (`mix`)."""
 
+UNSAID_WORDS: Final = "declared without a word on the mix"
+
 WEIGHED: Final = "headcount, weighed"
 KNOWING: Final = "headcount, declared with the worker's memory"
 TWIN: Final = "the same again"
@@ -363,7 +365,7 @@ def shortfalls(summary: Mapping[str, Any], weigh_seconds: float, stated: Stated 
             f"after weighing p95 {weighed['p95_ratio']:.2f} of the best's ({weighed['config']}"
             f" {weighed['p95_ms']:.0f} ms, {best['config']} {best['p95_ms']:.0f} ms)"
         )
-    for words, row in (("declared", roles[DECLARED]), ("declared without a word on the mix", roles[UNSAID])):
+    for words, row in (("declared", roles[DECLARED]), (UNSAID_WORDS, roles[UNSAID])):
         if row["goodput_ratio"] < stated.declared:
             found.append(
                 f"{words} {row['goodput_ratio']:.2f} of the best goodput ({row['config']}"

@@ -148,8 +148,8 @@ HOW: Final = """\
   of freed memory that a worker keeps (malloc_trim_threshold_mib, which the search leaves to glibc).
 - Declared: profile, concurrency and `mix: uniform`, and of the memory workload what a request holds. Mix not said: the
   same without `mix`, so that requests are taken to differ. Weighed: as declared, finished with what the weigh measured
-  (a single path does not tell that all are alike). Where a request holds memory, a plan that was told the worker's memory too runs beside
-  them; it is in the JSON.
+  (a single path does not tell that all are alike). Where a request holds memory, a plan that was told the worker's
+  memory too runs beside them; it is in the JSON.
 - 2n+1: sync, Gunicorn's documentation. heroku: min(2n+1, RAM / 256 MiB) sync. debops: n+1 sync. cloud run: gthread
   1 x 8. All with Gunicorn's defaults for the rest.
 - wrk (one thread, closed loop) runs on other CPUs than the server, which is pinned. All servers of a final run at the
@@ -169,7 +169,7 @@ def _short_list(found: Mapping[str, Mapping[str, Any]], stated: Sequence[str]) -
         for sentence in found[name]["short"]:
             lines.append(f"- `{name}`: {sentence}.")
         remarks = [text for pattern, text in REMARKS.items() if fnmatch.fnmatch(name, pattern)]
-        if found[name]["short"] and remarks:
+        if remarks and any(not sentence.startswith(grid.UNSAID_WORDS) for sentence in found[name]["short"]):
             lines += [f"  {text}" for text in remarks]
     return "\n".join(["## What falls short", "", *lines]) if lines else ""
 

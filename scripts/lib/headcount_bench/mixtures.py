@@ -5,7 +5,7 @@
 A grid of hosts, mixtures of requests, loads and arrivals (Poisson, bursts). Open loop: the schedule of arrivals is
 fixed before a run and the same for every configuration. In every cell every shape of the search is simulated as a
 queue, the most promising ones run for real, and the best of them, Headcount's plans and the rules meet in a final: in
-turn, there and back again. A rule of thumb that is ahead of the weighed plan then meets it in a duel.
+turn, there and back again. A rule of thumb that is close to the weighed plan, or ahead, then meets it in a duel.
 """
 
 from __future__ import annotations
@@ -31,13 +31,16 @@ from . import _plan_grid as grid
 from . import plan as plan_bench
 from ._common import Bench, Cell, Report
 
-MINUTES = 90.0
+MINUTES = 120.0
 QUICK_MINUTES = 6.0
 VERSION: Final = 5
 SEARCH_VERSION: Final = 2
 ROUNDS, QUICK_ROUNDS = 2, 2
 TIMEOUT_SECONDS: Final = 8.0
 LEADERS: Final = 2
+FURTHER: Final = 3
+"""At most so many times two rounds more where a plan is too close to its bound to call."""
+
 FAR_BEHIND: Final = 3.0
 BEATEN: Final = 1.6
 """What has so many times the best's slowdown after one round of the final is not run again: the plans (the first), and
@@ -157,41 +160,48 @@ def work(bench: Bench, cell: Cell, cpus: Sequence[int], load_cpus: Sequence[int]
     task = _Task(host, mix.traffic_of(cell.inputs["traffic"]), float(cell.inputs["load"]),
                  str(cell.inputs["arrivals"]), tuple(cpus), tuple(load_cpus))  # fmt: skip
     app = app_of(host, task.traffic, task.load, NOTHING)
-    declared = plan_bench.plan_of(host, app, None)
-    budget = float(declared.value("memory_max_mib")) * float(app["limits"]["memory_percent"]) / 100
+    unsaid = plan_bench.plan_of(host, app, None)
+    budget = float(unsaid.value("memory_max_mib")) * float(app["limits"]["memory_percent"]) / 100
     kept = {"version": SEARCH_VERSION, "budget": budget}
     search = Cell(cell.name, {**{key: cell.inputs[key] for key in ("host", "traffic", "load", "arrivals")}, **kept})
     found = bench.load_raw(search)
     if found is None:
         found = task.search(budget)
         bench.save_raw(search, found)
-    weighed = plan_bench.weigh(declared, app, cpus)
-    finished = plan_bench.plan_of(host, app, weighed)
-    named = {
-        **mix.rules(host),
-        grid.DECLARED: _settled(declared_plan(host, task.traffic, task.load)),
-        grid.UNSAID: _settled(declared),
-        mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, TIMES)),
-        grid.WEIGHED: _settled(finished),
-    }
-    leaders = [grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]]
-    began = time.monotonic()
-    field = [contender for contender in grid.contenders(leaders, named) if cell.inputs["twin"] or not _twin(contender)]
-    final = task.final(field, found["alone_ms"], int(cell.inputs["rounds"]), budget)
-    ahead = _mix_report.ahead(final, found["alone_ms"], budget)
-    duels = {name: task.duel(named[grid.WEIGHED], grid.Config.from_settings(rule)) for name, rule in ahead.items()}
+    first = Cell(cell.name, {**cell.inputs, "part": "weigh and first rounds"})
+    begun = bench.load_raw(first)
+    if begun is None or mix.foreign(begun["final"]) > grid.DISTURBED:
+        began = time.monotonic()
+        weighed = plan_bench.weigh(unsaid, app, cpus)
+        finished = plan_bench.plan_of(host, app, weighed)
+        named = {
+            **mix.rules(host),
+            grid.DECLARED: _settled(declared_plan(host, task.traffic, task.load)),
+            grid.UNSAID: _settled(unsaid),
+            mix.TIMED: _settled(declared_plan(host, task.traffic, task.load, TIMES)),
+            grid.WEIGHED: _settled(finished),
+        }
+        field = grid.contenders([grid.Config(**found["configs"][name]) for name in found["order"][:LEADERS]], named)
+        field = [contender for contender in field if cell.inputs["twin"] or not _twin(contender)]
+        begun = {
+            "weigh": weighed,
+            "weighed_warnings": list(finished.warnings),
+            "final": task.final(field, found["alone_ms"], int(cell.inputs["rounds"])),
+            "took": round(time.monotonic() - began, 1),
+        }
+        bench.save_raw(first, begun)
+    final = task.further(begun["final"], found["alone_ms"], budget)
     return {
         "rate": task.rate,
         "budget_mib": budget,
         "alone_ms": found["alone_ms"],
         "cpu_ms": found["cpu_ms"],
-        "weigh": weighed,
-        "weighed_warnings": list(finished.warnings),
+        **{key: begun[key] for key in ("weigh", "weighed_warnings")},
         "search": {key: found[key] for key in ("simulated", "screened", "not_tried", "seconds", "took")},
         "final": final,
-        "duels": duels,
+        "duels": task.duels(final, found["alone_ms"], budget),
         "final_seconds": task.lengths.final,
-        "final_took": round(time.monotonic() - began, 1),
+        "first_rounds_took": begun["took"],
         "cpus": {"server": list(cpus), "load": list(load_cpus)},
     }
 
@@ -274,70 +284,85 @@ class _Task:
                 runs[config] = [run]
         return runs
 
-    def final(
-        self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int, budget: float
-    ) -> list[dict[str, Any]]:
-        """Every contender in every round with the round's own arrivals, there and back again; those that are too close
-        to a rule of thumb to call in as many more."""
-        servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
+    def final(self, field: Sequence[grid.Contender], walls: Sequence[float], rounds: int) -> list[dict[str, Any]]:
+        """Every contender in every round with the round's own arrivals, there and back again; not what is far behind
+        after the first."""
         runs: dict[grid.Contender, list[_mix_run.Run]] = {contender: [] for contender in field}
+        self._rounds(field, runs, walls, range(rounds))
+        return _plain(runs)
+
+    def further(
+        self, final: Sequence[Mapping[str, Any]], walls: Sequence[float], budget: float
+    ) -> list[dict[str, Any]]:  # fmt: skip
+        """A final with two rounds more at a time, on servers that are started anew, as long as a plan is too close to
+        its bound to call, but at most FURTHER times."""
+        runs = {
+            grid.Contender(grid.Config.from_settings(entry["settings"]), tuple(entry["roles"])): [
+                _mix_run.Run.from_dict(run) for run in entry["runs"]
+            ]
+            for entry in final
+        }
+        for _ in range(FURTHER):
+            rounds = max(map(len, runs.values()))
+            near = {one: mine for one, mine in runs.items() if len(mine) == rounds}
+            fits = {one for one, mine in near.items() if max(run.memory_mib for run in mine) <= budget}
+            figures = {
+                one: (self._worst(mine, walls), float(mix.within(_mix_run.pooled(mine), walls)))
+                for one, mine in near.items()
+            }
+            going_on = mix.undecided(figures, _mix_report.BOUNDS, PLANS, fits)
+            if not going_on:
+                break
+            self._rounds(going_on, runs, walls, range(rounds, rounds + 2))
+        return _plain(runs)
+
+    def _rounds(
+        self, field: Sequence[grid.Contender], runs: Mapping[grid.Contender, list[_mix_run.Run]],
+        walls: Sequence[float], numbers: range,
+    ) -> None:  # fmt: skip
+        """Add the rounds of these numbers to `runs`, from the first one on without those that are far behind."""
+        servers = {twin: _mix_run.Servers(self.cpus, preload=False) for twin in (False, True)}
         try:
             servers[False].ready(contender.config for contender in itertools.filterfalse(_twin, field))
             servers[True].ready(contender.config for contender in filter(_twin, field))
-            self._rounds(servers, field, runs, walls, rounds, budget)
+            for number in numbers:
+                due = self.due(self.lengths.final, f"final {number}")
+                best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
+                for contender in field if number % 2 == 0 else field[::-1]:
+                    mine = runs[contender]
+                    if mine and numbers.start == 0 and self._worst(mine, walls) > _behind(contender) * best:
+                        continue
+                    mine.append(
+                        self._run(servers[_twin(contender)], contender.config, due, memory=number == 0, careful=True)
+                    )
         finally:
             for each in servers.values():
                 each.close()
-        return [
-            {
-                "config": contender.config.name,
-                "settings": contender.config.settings(),
-                "roles": list(contender.roles),
-                "runs": [run.to_dict() for run in runs[contender]],
-            }
-            for contender in field
-        ]
 
-    def _rounds(
-        self, servers: Mapping[bool, _mix_run.Servers], field: Sequence[grid.Contender],
-        runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int, budget: float,
-    ) -> None:  # fmt: skip
-        """Fill `runs`: so many rounds of the field, and as many of those that are undecided then."""
-        going_on = list(field)
-        for number in range(2 * rounds):
-            due = self.due(self.lengths.final, f"final {number}")
-            best = min((self._worst(mine, walls) for mine in runs.values() if mine), default=0.0)
-            if number == rounds:
-                going_on = self._undecided(runs, walls, rounds, budget)
-            for contender in going_on if number % 2 == 0 else going_on[::-1]:
-                mine = runs[contender]
-                if mine and number < rounds and self._worst(mine, walls) > _behind(contender) * best:
-                    continue
-                mine.append(
-                    self._run(servers[_twin(contender)], contender.config, due, memory=number == 0, careful=True)
-                )
+    def duels(
+        self, final: Sequence[Mapping[str, Any]], walls: Sequence[float], budget: float
+    ) -> dict[str, dict[str, list[dict[str, Any]]]]:
+        """The runs of the duels of a final (see _mix_duel), by the rule's configuration."""
+        plan = next(entry["settings"] for entry in final if grid.WEIGHED in entry["roles"])
+        return {
+            name: self._duel(grid.Config.from_settings(plan), grid.Config.from_settings(rule))
+            for name, rule in _mix_report.rivals(final, walls, budget).items()
+        }
 
-    def _undecided(
-        self, runs: Mapping[grid.Contender, list[_mix_run.Run]], walls: Sequence[float], rounds: int, budget: float
-    ) -> list[grid.Contender]:
-        """Who goes on after the rounds of the field."""
-        near = {one: mine for one, mine in runs.items() if len(mine) == rounds}
-        fits = {one for one, mine in near.items() if max(run.memory_mib for run in mine) <= budget}
-        return mix.undecided({one: self._worst(mine, walls) for one, mine in near.items()}, PLANS, fits)
-
-    def duel(self, plan: grid.Config, rule: grid.Config) -> dict[str, list[dict[str, Any]]]:
-        """The runs of the weighed plan and of a rule of thumb, by round: see _mix_duel."""
-        servers = _mix_run.Servers(self.cpus, preload=False)
-        runs: dict[str, list[_mix_run.Run]] = {"plan": [], "rule": []}
-        both = {"plan": plan, "rule": rule}
-        try:
-            servers.ready(both.values())
-            for number in range(_mix_duel.ROUNDS):
-                due = self.due(self.lengths.final, f"duel {number}")
-                for name in list(both) if number % 2 == 0 else list(both)[::-1]:
-                    runs[name].append(self._run(servers, both[name], due, memory=False, careful=True))
-        finally:
-            servers.close()
+    def _duel(self, plan: grid.Config, rule: grid.Config) -> dict[str, list[dict[str, Any]]]:
+        """The runs of the weighed plan and of a rule of thumb, by round. Every two rounds, there and back, have servers
+        of their own, as two servers of the same plan differ."""
+        both, runs = {"plan": plan, "rule": rule}, dict[str, list[_mix_run.Run]](plan=[], rule=[])
+        for first in range(0, _mix_duel.ROUNDS, 2):
+            servers = _mix_run.Servers(self.cpus, preload=False)
+            try:
+                servers.ready(both.values())
+                for number, order in ((first, ("plan", "rule")), (first + 1, ("rule", "plan"))):
+                    due = self.due(self.lengths.final, f"duel {number}")
+                    for name in order:
+                        runs[name].append(self._run(servers, both[name], due, memory=False, careful=True))
+            finally:
+                servers.close()
         return {name: [run.to_dict() for run in mine] for name, mine in runs.items()}
 
     def _run(
@@ -368,6 +393,19 @@ class _Task:
         }
 
 
+def _plain(runs: Mapping[grid.Contender, Sequence[_mix_run.Run]]) -> list[dict[str, Any]]:
+    """The contenders of a final with their runs, as plain data."""
+    return [
+        {
+            "config": contender.config.name,
+            "settings": contender.config.settings(),
+            "roles": list(contender.roles),
+            "runs": [run.to_dict() for run in mine],
+        }
+        for contender, mine in runs.items()
+    ]
+
+
 def _twin(contender: grid.Contender) -> bool:
     """Whether it is the weighed plan once more."""
     return grid.TWIN in contender.roles
@@ -381,7 +419,7 @@ def _behind(contender: grid.Contender) -> float:
 def prepare(bench: Bench) -> None:
     """With --disturbed: forget the finals that other work of the machine disturbed; what was searched is kept."""
     if bench.options.disturbed:
-        plan_bench.forget(bench, lambda value: mix.foreign(value["final"]) <= grid.DISTURBED)
+        plan_bench.forget(bench, lambda value: mix.foreign(_mix_report.runs_of(value)) <= grid.DISTURBED)
 
 
 def add_arguments(parser: Any) -> None:

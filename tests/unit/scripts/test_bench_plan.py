@@ -127,7 +127,16 @@ def test_a_cell_that_reaches_everything() -> None:
 @pytest.mark.parametrize(
     ("changes", "weigh_seconds", "expected"),
     [
-        ({"ours": [_run(940, 50)]}, 5.0, ["after weighing 0.94 of the best goodput (ours 940/s, search 1000/s)"]),
+        ({"ours": [_run(960, 50)]}, 5.0, ["after weighing 0.96 of the best goodput (ours 960/s, search 1000/s)"]),
+        (
+            {"ours": [_run(920, 50)]},
+            5.0,
+            [
+                "after weighing 0.92 of the best goodput (ours 920/s, search 1000/s)",
+                "declared 0.92 of the best goodput (ours 920/s, search 1000/s)",
+                "declared without a word on the mix 0.92 of the best goodput (ours 920/s, search 1000/s)",
+            ],
+        ),
         ({"ours": [_run(990, 60)]}, 5.0, ["after weighing p95 1.20 of the best's (ours 60 ms, search 50 ms)"]),
         ({}, 11.0, ["the weigh took 11.0 s"]),
         (

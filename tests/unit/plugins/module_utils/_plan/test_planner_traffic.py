@@ -82,7 +82,7 @@ def test_a_path_that_the_weigh_could_not_ask_counts_with_its_declared_times() ->
     assert found.value("worker_class") == "gthread"
     assert found.slots >= 8 + 3 * 8**0.5  # Little: 10 a second, a tenth of which waits for 8 s
     assert found.inputs["concurrency"]["value"] == pytest.approx(10 * 0.8149, rel=0.01)
-    assert any("/vip could not be weighed, and counts with what is declared of it" in one for one in found.warnings)
+    assert any("GET /vip could not be weighed, and counts with what is declared of it" in one for one in found.warnings)
     assert not any("correct the declaration" in one for one in found.warnings)
 
 
@@ -214,7 +214,7 @@ def test_a_small_share_is_no_share_of_none() -> None:
     [
         ({"mix": "mixed"}, (4, 13)),  # long ones come among those that an io profile takes for soon done
         ({"mix": None}, (2, 25)),  # nobody says so, and each process costs where they are soon done
-        ({"mix": "mixed", "cpu_ms": 0.7, "wait_ms": 50}, (2, 47)),
+        ({"mix": "mixed", "cpu_ms": 0.7, "wait_ms": 50}, (2, 47)),  # what they take decides
     ],
     ids=["said", "not said", "known to be short"],
 )
@@ -232,12 +232,81 @@ def test_a_person_who_says_that_requests_differ_has_two_processes_a_core(
         ({"concurrency": 4}, 7),
         ({"memory": {"slot_mib": 4}}, 8),
         ({"cpu_ms": 5, "wait_ms": 20}, 8),
+        ({"profile": "cpu", "worker_class": "gevent"}, 7),
     ],
-    ids=["nobody knows", "declared", "each holds much", "known"],
+    ids=["nobody knows", "declared", "each holds much", "known", "it computes"],
 )
 def test_little_memory_leaves_an_event_loop_connections_for_waits_that_nobody_knows(
     more: dict[str, Any], connections: int
 ) -> None:
     """Eight are taken by what waits for a second in a twentieth of 111 requests a second."""
-    found = plan(facts(1, 256), shop(profile="mixed", rate=111, limits={"memory_percent": 80}, **more))
+    found = plan(facts(1, 256), shop(rate=111, limits={"memory_percent": 80}, **{"profile": "mixed", **more}))
     assert shape(found) == ("gevent", 1, 1, connections)
+
+
+@pytest.mark.parametrize(("cores", "workers"), [(1, 2), (2, 4), (4, 6), (16, 18)])
+def test_each_process_costs_also_where_a_person_says_that_requests_differ(cores: int, workers: int) -> None:
+    found = plan(facts(cores, 32768), shop(profile="io", rate=179, mix="mixed"))
+    assert (found.value("worker_class"), found.value("workers")) == ("gthread", workers)
+
+
+@pytest.mark.parametrize(
+    ("cores", "more", "workers"),
+    [
+        (2, {"database": {"max_connections": 46}}, 2),
+        (2, {"memory": {"worker_mib": 30}}, 2),
+    ],
+    ids=["database", "memory"],
+)
+def test_connections_for_waits_that_nobody_knows_cost_no_core_its_event_loop(
+    cores: int, more: dict[str, Any], workers: int
+) -> None:
+    memory = 2048 if "database" in more else 256
+    found = plan(facts(cores, memory), shop(profile="io", rate=100, limits={"memory_percent": 100}, **more))
+    assert (found.value("worker_class"), found.value("workers")) == ("gevent", workers)
+
+
+def refused(path: str, weight: float, cpu_ms: float) -> dict[str, Any]:
+    """What the weigh tells of a path that only refused it, as its `status` lets it."""
+    return {**seen(path, weight, cpu_ms=cpu_ms), "refused": True}
+
+
+def test_a_refusal_does_not_replace_the_declared_times_of_its_path() -> None:
+    app = of_paths(("/page", 90, 3, 0), ("/vip", 10, 2, 8000), buffering_proxy=True, rate=10)
+    told = [seen("/page", 90), refused("/vip", 10, cpu_ms=0.5)]
+    mean = (90 * 3.0 + 10 * 0.5) / 100
+    found = plan(facts(2, 2048), app, weighed(cpu_ms=mean, wall_ms=mean, paths=told))
+    assert found.inputs["concurrency"]["value"] == pytest.approx(10 * 0.8029, rel=0.01)
+    words = (
+        "GET /vip only refused the weigh, as its status lets it, and counts with what is declared of it: 2 ms of CPU"
+    )
+    assert any(words in one for one in found.warnings)
+    assert not any("correct the declaration" in one for one in found.warnings)
+
+
+@pytest.mark.parametrize(
+    ("paths", "told"),
+    [
+        ((("/page", 90, None, None), ("/vip", 10, None, None)), [seen("/page", 90), refused("/vip", 10, 0.5)]),
+        ((("/vip", 10, 2, 8000),), [refused("/vip", 10, 0.5)]),
+        ((("/page", 90, 3, 0), ("/vip", 10, 2, 8000)), [seen("/page", 90, 2), refused("/vip", 10, 0.5)]),
+    ],
+    ids=["not declared", "nothing else is weighed", "hardly anything else is"],
+)
+def test_a_refusal_counts_where_nothing_better_is_known(paths: Any, told: list[dict[str, Any]]) -> None:
+    found = plan(facts(2, 2048), of_paths(*paths), weighed(cpu_ms=2.0, wall_ms=2.0, paths=told))
+    assert not any("counts with what is declared" in one for one in found.warnings)
+    assert found.inputs["cpu_ms"]["value"] == 2.0
+
+
+def test_one_path_with_two_methods_counts_with_the_times_of_each() -> None:
+    paths = [
+        {"path": "/orders", "weight": 95, "cpu_ms": 5, "wait_ms": 0},
+        {"path": "/orders", "method": "POST", "weight": 5, "cpu_ms": 300, "wait_ms": 0, "status": [200, 403]},
+    ]
+    told = [seen("/orders", 95, cpu_ms=5.0), refused("/orders", 5, cpu_ms=0.5)]
+    app = shop(mix=None, load={"paths": paths})
+    found = plan(facts(2, 2048), app, weighed(cpu_ms=4.8, wall_ms=4.8, paths=told))
+    assert found.inputs["cpu_ms"]["value"] == pytest.approx(0.95 * 5 + 0.05 * 300)
+    assert found.inputs["mix"]["value"] == "mixed"
+    assert any("POST /orders only refused the weigh" in one for one in found.warnings)

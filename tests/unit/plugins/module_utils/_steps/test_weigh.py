@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Iterator
@@ -116,36 +117,32 @@ def test_a_path_that_is_refused_throughout_does_not_count_and_is_told(
 
 
 @pytest.mark.parametrize(
-    ("paths", "counting"),
+    ("path", "answers", "refused"),
     [
-        ([LoadPath("/"), LoadPath("/members", status=(200, 403), cpu_ms=20.0, wait_ms=800.0)], [True, False]),
-        ([LoadPath("/"), LoadPath("/members", status=(200, 403))], [True, True]),
-        ([LoadPath("/"), LoadPath("/often", status=(200, 403), cpu_ms=20.0, wait_ms=800.0)], [True, True]),
-        ([LoadPath("/members", status=(200, 403), cpu_ms=20.0, wait_ms=800.0)], [True]),
+        (LoadPath("/members", status=(200, 403)), [403], True),
+        (LoadPath("/members", status=(200, 302)), [302], True),
+        (LoadPath("/members", status=(200, 403)), [403, 200], False),
+        (LoadPath("/gone", status=(404,)), [404], False),  # it is what users get
+        (LoadPath("/members"), [403], False),  # it counts in nothing
     ],
-    ids=["declared", "nothing else is known", "not each time", "nothing else is weighed"],
+    ids=["a refusal", "a redirect", "not each time", "nothing else is let in", "not let in"],
 )
-def test_a_refusal_that_a_path_lets_in_does_not_replace_its_declared_times(
-    paths: list[LoadPath], counting: list[bool], monkeypatch: pytest.MonkeyPatch
+def test_a_refusal_that_is_let_in_beside_a_page_is_told(
+    path: LoadPath, answers: list[int], refused: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What it takes to say no once outranked what the page takes, and a person was told to correct a true word."""
-    asked: list[str] = []
+    statuses = itertools.cycle(answers)
 
     def answer(_address: Any, ask: Any, _bounds: Any) -> Any:
-        asked.append(ask.path)
-        refused = ask.path == "/members" or (ask.path == "/often" and asked.count("/often") % 2)
-        return _http.Answer(403 if refused else 200, b"", 2.0)
+        return _http.Answer(200 if ask.path == "/" else next(statuses), b"", 2.0)
 
     monkeypatch.setattr(_weigh, "request", answer)
     for name in ("WARM_SECONDS", "SOLO_SECONDS", "CROWD_SECONDS"):
         monkeypatch.setattr(_weigh, name, 0.05)
-    found = _weigh.weigh(_Unit(), "/socket", paths, 2)
-    assert [path["requests"] > 0 for path in found["paths"]] == counting
-    assert found["requests"] >= found["paths"][0]["requests"] > 0
-    if counting == [True, False]:
-        assert found["uncounted"][0].startswith("GET /members answered 403 each time (")
-    else:
-        assert found["uncounted"] == []
+    found = _weigh.weigh(_Unit(), "/socket", [LoadPath("/"), path], 2)
+    assert [path["refused"] for path in found["paths"]] == [False, refused]
+    assert (found["paths"][1]["requests"] > 0) is bool(path.status)
+    assert bool(found["uncounted"]) is not bool(path.status)
 
 
 def test_a_weigh_does_not_fill_the_log_of_an_app_that_fails(monkeypatch: pytest.MonkeyPatch) -> None:
