@@ -43,7 +43,8 @@ class Row:
 
     `slowdown`: the largest p95 slowdown of a kind; `ratio`: to the least found, over the rounds that both ran in;
     `goodput`: answers within the limit of their kind, a second. `ahead`: the weighed plan's slowdown to this one's,
-    over the rounds that both ran in; above 1 this one is ahead of the plan. `duel`: of a rule of thumb that is.
+    over the rounds that both ran in; above 1 this one is ahead of the plan. `duel`: with a rule of thumb that is
+    close to it, or ahead.
     """
 
     config: str
@@ -243,6 +244,7 @@ def shortfalls(found: Found, stated: Stated = STATED) -> list[str]:
         ("after weighing", weighed, stated.weighed, stated.weighed_goodput),
         ("declared", declared, stated.declared, stated.declared_goodput),
         ("declared with times", timed, stated.declared, stated.declared_goodput),
+        (grid.UNSAID_WORDS, found.role(grid.UNSAID), stated.declared, stated.declared_goodput),
     ):
         if not row.ratio <= ratio:
             short.append(
@@ -318,7 +320,8 @@ def _markdown(found: Mapping[str, Found], calm: Sequence[str], of: int) -> str:
         f" measures them anew). {reached} of {len(calm)} others "
         f"reach every stated figure: after weighing at most {STATED.weighed} times the least slowdown that was found "
         f"and at least {STATED.weighed_goodput} of its goodput; from the declaration {STATED.declared} and "
-        f"{STATED.declared_goodput}, with the times of its paths and without; in no cell worse than a rule of thumb"
+        f"{STATED.declared_goodput}, with the times of its paths, with its mix, and with nothing of these; in no cell"
+        " worse than a rule of thumb"
         " that fits in the memory (by a duel where one is close to it in the final, or ahead); within the memory.",
         f"The generator sent 99 % of the requests within {max(one['lag_ms'] for one in generators):.2f} ms of their "
         f"time and took at most {100 * max(one['core_share'] for one in generators):.1f} % of one core. In every "
@@ -359,7 +362,7 @@ HOW: Final = """\
   of which it is enough to know that it is worse: it is compared over the round that it ran. As long as a plan's
   slowdown is within 1.15 times of its bound, below or above, or its goodput within 0.03, the plans and what is within
   1.25 times of the best run in two rounds more, on servers that are started anew, up to eight rounds in all, which all
-  count.
+  count (that which says nothing of the mix has no further rounds of its own).
 - Declared: the profile, the peak rate, the paths with their weights, whether requests take about the same CPU time
   (`mix`), and that a proxy buffers, as in production: the generator is as well-behaved as one, and sends whole requests
   at once; no times. With times: instead of the mix, what each path computes and waits. Weighed: from the profile, the
@@ -420,9 +423,8 @@ def _duels(found: Mapping[str, Found], calm: Sequence[str]) -> str:
         f" has at most {mix.CLOSE:g} times the weighed plan's slowdown meets it again, the two of them alone, in"
         f" {duels.ROUNDS} rounds with other arrivals, which alone decide; every two rounds, there and back, have"
         " servers that are started anew. Chance: that rounds of two equals are as much in the rule's favour (Fisher's"
-        " randomisation test on the ratios by rounds). The plan counts as worse where its slowdown over all rounds is"
-        f" more than {duels.EQUAL:g} times the rule's, or more than the rule's with a chance of at most"
-        f" {duels.CHANCE:g}. What differs by less than these tell is not told apart."
+        " randomisation test on the ratios by rounds): with a large one the two are not told apart. The plan counts as"
+        " worse where its slowdown over all rounds is more than the rule's, whatever the chance."
     )
     header = (
         *("cell", "plan", "rule", "final: plan, rule", "duel: plan, rule", "ratio", "by rounds", "chance", "worse"),
@@ -442,8 +444,8 @@ def _unsaid(found: Mapping[str, Found], calm: Sequence[str]) -> str:
     if not rows:
         return ""
     text = (
-        "Nothing is stated of a declaration that says the profile, the rate and the weights of its paths, and not"
-        " whether requests are alike (`mix`): they are taken not to be, as those of web applications are. It has at"
+        "A declaration may say the profile, the rate and the weights of its paths, and not whether requests are alike"
+        " (`mix`): they are taken not to be, as those of web applications are. The same is stated of it. It has at"
         f" most {STATED.declared:g} times the least slowdown in {within} of {len(calm)} cells. Where it plans something"
         " else:"
     )

@@ -293,7 +293,7 @@ class _Task:
 
     def further(
         self, final: Sequence[Mapping[str, Any]], walls: Sequence[float], budget: float
-    ) -> list[dict[str, Any]]:  # fmt: skip
+    ) -> list[dict[str, Any]]:
         """A final with two rounds more at a time, on servers that are started anew, as long as a plan is too close to
         its bound to call, but at most FURTHER times."""
         runs = {
